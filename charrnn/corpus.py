@@ -1,0 +1,397 @@
+"""Text as a stream of symbols, and where the parallel readers of a batch stand in it.
+
+Every kind of data is an iterator of blocks of code points, which can be run again: the first run finds the
+characters, the second looks their indices up. So no more is held than those indices, and a large file whose bytes
+are its code points is not copied at all, but mapped.
+
+Documents are one stream, END d1 END d2 ... dn END. Wherever the input is END the state before it is zero, so that
+nothing else has to keep them apart. Both ends are the same symbol: the stream is a ring of one symbol fewer.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import numbers
+import operator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, partial
+from itertools import chain
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from charrnn.vocabulary import END_POINT, Vocabulary, code_point_blocks, code_points, text_of
+
+__all__ = ["Corpus", "read"]
+
+#: Bytes of a file, or symbols of documents, that are handled at once.
+BLOCK = 1 << 16
+
+#: A file of this many bytes is memory-mapped if its bytes are its code points.
+MMAP_BYTES = 64 << 20
+
+IDENTITY = np.arange(256, dtype=np.uint8)
+IDENTITY.flags.writeable = False
+
+_END_BLOCK = np.array([END_POINT], np.int32)
+
+
+class Corpus:
+    """A text, or a set of documents, as a stream of symbols.
+
+    Parameters
+    ----------
+    vocabulary : Vocabulary
+        The symbols. With END among them the stream is one of documents, and begins and ends with END.
+    codes : ndarray of uint8, uint16 or int32, shape (n,)
+        The stream, C-contiguous and perhaps read-only.
+    table : ndarray of uint8, shape (256,), optional
+        The index of each code where `codes` are uint8; by default they are indices themselves.
+
+    Examples
+    --------
+    >>> corpus = read(["to", "be"])
+    >>> corpus.indices()
+    array([4, 3, 2, 4, 0, 1, 4], dtype=uint8)
+    >>> corpus.num_documents, corpus.num_predictions
+    (2, 6)
+    """
+
+    def __init__(self, vocabulary: Vocabulary, codes: np.ndarray, table: np.ndarray = IDENTITY) -> None:
+        self.vocabulary = vocabulary
+        self.codes = codes
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __repr__(self) -> str:
+        documents = "" if self.vocabulary.end is None else f" in {self.num_documents} documents"
+        return f"<Corpus of {len(self)} symbols{documents}, {self.vocabulary!r}>"
+
+    @property
+    def num_documents(self) -> int:
+        """Documents in the stream, 0 for a text."""
+        return 0 if self.vocabulary.end is None else len(self._ends) - 1
+
+    @property
+    def num_predictions(self) -> int:
+        """Pairs of a symbol and the next."""
+        return max(0, len(self) - 1)
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """Where the stream is END, from position 0 on; int64 of shape (num_documents + 1,)."""
+        starts = range(0, len(self), BLOCK)
+        found = (np.flatnonzero(self.indices(s, s + BLOCK) == self.vocabulary.end) + s for s in starts)
+        return np.concatenate(list(found)).astype(np.int64, copy=False)
+
+    def indices(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Give the symbols from position `start` to before `stop`, a copy of the vocabulary's dtype."""
+        codes = self.codes[start:stop]
+        return self.table.take(codes) if codes.dtype == np.uint8 else np.array(codes)
+
+    def split(self, val_fraction: float) -> tuple[Corpus, Corpus | None]:
+        """Cut the last part off for validation; both parts are views.
+
+        Parameters
+        ----------
+        val_fraction : float
+            The part of the symbols to validate on, at least 0 and below 1. Documents are cut between two of them,
+            as near to that as leaves one on either side, and the END there belongs to both parts.
+
+        Returns
+        -------
+        train : Corpus
+            This corpus itself where `val_fraction` is 0.
+        val : Corpus or None
+            None where `val_fraction` is 0.
+
+        Raises
+        ------
+        ValueError
+            If either part would have fewer than 2 symbols or no document.
+
+        Examples
+        --------
+        >>> train, val = read("hello world").split(0.2)
+        >>> train.vocabulary.decode(train.indices()), val.vocabulary.decode(val.indices())
+        ('hello wo', 'rld')
+        """
+        if not isinstance(val_fraction, numbers.Real):
+            raise TypeError(f"val_fraction must be a number, got {type(val_fraction).__name__}")
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
+        if val_fraction == 0:
+            return self, None
+        cut = int(len(self) * (1 - val_fraction))
+        if self.vocabulary.end is None:
+            if min(cut, len(self) - cut) < 2:
+                raise ValueError("val_fraction must leave at least 2 characters to train on and 2 to validate on, "
+                                 f"got {val_fraction} of {len(self)}")
+            return self._part(0, cut), self._part(cut, len(self))
+        between = self._ends[1:-1]
+        if not len(between):
+            raise ValueError(f"val_fraction must be 0 for a single document, got {val_fraction}")
+        cut = int(between[np.abs(between - cut).argmin()])
+        return self._part(0, cut + 1), self._part(cut, len(self))
+
+    def _part(self, start: int, stop: int) -> Corpus:
+        return Corpus(self.vocabulary, self.codes[start:stop], self.table)
+
+    def streams(self, batch_size: int) -> tuple[np.ndarray, int]:
+        """Place the parallel readers of a batch, so that together they read every prediction.
+
+        Reader b has the inputs from `starts[b]` on, `length` of them, and the targets one later. In a text the
+        readers lie evenly, and overlap by one prediction at most. In documents each starts at the END at or before
+        that place, and reads on at the beginning from the last symbol, which is END as well: input p is the symbol
+        at p modulo `num_predictions`.
+
+        Parameters
+        ----------
+        batch_size : int
+            Number of readers, from 1 to `num_predictions`.
+
+        Returns
+        -------
+        starts : ndarray of int64, shape (batch_size,)
+        length : int
+
+        Examples
+        --------
+        >>> read("hello world").streams(3)
+        (array([0, 3, 6]), 4)
+        >>> read(["to", "be", "or not"]).streams(3)
+        (array([0, 3, 6]), 7)
+        """
+        try:
+            batch_size = operator.index(batch_size)
+        except TypeError:
+            raise TypeError(f"batch_size must be an int, got {type(batch_size).__name__}") from None
+        predictions = self.num_predictions
+        if not 1 <= batch_size <= predictions:
+            raise ValueError(f"batch_size must be from 1 to {predictions}, the number of characters to predict, "
+                             f"got {batch_size}")
+        starts = np.arange(batch_size, dtype=np.int64) * predictions // batch_size
+        if self.vocabulary.end is None:
+            return starts, -(-predictions // batch_size)
+        starts = self._ends[np.searchsorted(self._ends, starts, "right") - 1]
+        return starts, int(np.diff(starts, append=predictions).max())
+
+    def shuffled(self, rng: np.random.Generator) -> Corpus:
+        """Give the documents in a new order, which one permutation drawn from `rng` decides.
+
+        Raises
+        ------
+        ValueError
+            If this is a text.
+
+        Examples
+        --------
+        >>> corpus = read(["to", "be", "or"]).shuffled(np.random.default_rng(0))
+        >>> corpus.vocabulary.decode(corpus.indices(1, 3))
+        'or'
+        """
+        if self.vocabulary.end is None:
+            raise ValueError("a corpus must be one of documents to be shuffled, got a text")
+        order = rng.permutation(self.num_documents)
+        lengths = np.diff(self._ends)[order]
+        ends = np.append(0, np.cumsum(lengths))
+        shifts = self._ends[order] - ends[:-1]
+        codes = np.empty_like(self.codes)
+        codes[0] = self.codes[0]
+        for first, last in _groups(ends):
+            start, stop = ends[first] + 1, ends[last] + 1
+            if last == first + 1:
+                codes[start:stop] = self.codes[start + shifts[first] : stop + shifts[first]]
+            else:
+                codes[start:stop] = self.codes[
+                    np.arange(start, stop) + np.repeat(shifts[first:last], lengths[first:last])
+                ]
+        return Corpus(self.vocabulary, codes, self.table)
+
+
+def read(
+    data: Any, *, encoding: str = "utf-8", vocabulary: Vocabulary | None = None, name: str = "data"
+) -> Corpus:
+    r"""Read a text or a set of documents.
+
+    Every code point is a character as it stands: ``"\r\n"`` is two, NUL is one, and so is a lone surrogate in a
+    str. Nothing is normalised. Only the byte-order mark at the start of a UTF-8, UTF-16 or UTF-32 file is dropped.
+
+    Parameters
+    ----------
+    data : str, bytes, os.PathLike or iterable of str or bytes
+        A str is the text itself, never a path. Bytes are text in Latin-1: byte n is the character U+00n. A path is
+        a text file. An iterable is a set of documents; a Python set is read in sorted order.
+    encoding : str, default "utf-8"
+        That of a file.
+    vocabulary : Vocabulary, optional
+        The symbols of a model. With END among them a text is a single document. By default the characters of the
+        data in the order of their code points, with END for documents.
+    name : str, default "data"
+        What an error calls the data, where it is not a file.
+
+    Returns
+    -------
+    Corpus
+
+    Raises
+    ------
+    TypeError
+        If `data` or a document is of another type.
+    ValueError
+        If the data has no characters, or one that is not in the `vocabulary`; if they are documents and that has no
+        END; if the file is not in this encoding, or there is no such encoding.
+    OSError
+        If the file cannot be read.
+
+    Notes
+    -----
+    The memory is that of the indices and a few megabytes. A file of 64 MiB or more takes none: it is memory-mapped if
+    it is in Latin-1, or has ASCII characters only, and so must not change while the corpus is in use.
+
+    Examples
+    --------
+    >>> read("hello world").vocabulary
+    <Vocabulary of 8 characters ' dehlorw'>
+    >>> read(["emma", "olivia"]).vocabulary
+    <Vocabulary of 7 characters 'aeilmov' and END>
+    >>> read("straße", vocabulary=Vocabulary("aerst"))
+    Traceback (most recent call last):
+    ValueError: 'ß' at position 4 of data is not among the model's 5 characters
+    """
+    if isinstance(data, os.PathLike):
+        codec, path = _codec(encoding), os.fsdecode(data)
+        with open(data, "rb") as file:
+            file = file if file.seekable() else io.BytesIO(file.read())
+            mapped = partial(_mapped, file, codec)
+            return _corpus(partial(_file_blocks, file, codec, path), vocabulary, path, mapped=mapped)
+    if isinstance(data, (str, bytes, bytearray, memoryview)):
+        text = data if isinstance(data, str) else bytes(data)
+        return _corpus(partial(code_point_blocks, text), vocabulary, name)
+    documents = _documents(data, name)
+    if vocabulary is not None and vocabulary.end is None:
+        raise ValueError(f"{name} must be a single text, as the model's vocabulary has no END, got documents")
+    return _corpus(partial(_document_blocks, documents), vocabulary, name, documents=documents)
+
+
+def _corpus(
+    blocks: Callable[[], Iterator[np.ndarray]],
+    vocabulary: Vocabulary | None,
+    name: str,
+    documents: list[str] | None = None,
+    mapped: Callable[[np.ndarray, int], np.ndarray | None] | None = None,
+) -> Corpus:
+    single = documents is None and vocabulary is not None and vocabulary.end is not None
+    stream = (lambda: chain([_END_BLOCK], blocks(), [_END_BLOCK])) if single else blocks
+    seen, size = np.zeros(END_POINT + 1, bool), 0
+    for block in stream():
+        seen[block] = True
+        size += len(block)
+    points = np.flatnonzero(seen[:END_POINT])
+    if vocabulary is None:
+        if not len(points):
+            raise ValueError(f"{name} has no characters")
+        vocabulary = Vocabulary(text_of(points), end=documents is not None)
+    if mapped and not single and vocabulary.dtype == np.uint8 and vocabulary.look_up(points).min(initial=0) >= 0:
+        codes = mapped(points, size)
+        if codes is not None:
+            return Corpus(vocabulary, codes, np.maximum(vocabulary.look_up(IDENTITY), 0).astype(np.uint8))
+
+    def place(position: int) -> str:
+        return _place(documents, position) if documents else f"position {position - single} of {name}"
+
+    codes = np.empty(size, vocabulary.dtype)
+    if vocabulary.encode_blocks(stream(), codes, place) != size:
+        raise ValueError(f"{name} must not change while it is read")
+    return Corpus(vocabulary, codes)
+
+
+def _codec(encoding: str) -> str:
+    """The name under which Python knows a text encoding, that with a byte-order mark for UTF-8."""
+    if not isinstance(encoding, str):
+        raise TypeError(f"encoding must be a str, got {type(encoding).__name__}")
+    try:
+        # Unlike codecs.lookup this refuses the codecs that are not for text, as base64.
+        codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), encoding).encoding).name
+    except (LookupError, ValueError):
+        raise ValueError(f"encoding must be one that Python knows, as 'utf-8', got {encoding!r}") from None
+    return "utf-8-sig" if codec == "utf-8" else codec
+
+
+def _file_blocks(file: BinaryIO, codec: str, path: str) -> Iterator[np.ndarray]:
+    decoder = codecs.getincrementaldecoder(codec)()
+    file.seek(0)
+    num_bytes, data = 0, b"."
+    while data:
+        data = file.read(BLOCK)
+        num_bytes += len(data)
+        try:
+            text = decoder.decode(data, final=not data)
+        except UnicodeError as error:
+            reason = str(error)
+            if isinstance(error, UnicodeDecodeError):
+                # The decoder's bytes are those of this block and what it kept of the ones before.
+                offset = num_bytes - len(error.object) + error.start
+                reason = f"byte 0x{error.object[error.start]:02x} at offset {offset} ({error.reason})"
+            raise ValueError(f"{path} must be in {codec.removesuffix('-sig')}, got {reason}; "
+                             "give its encoding, or pass its bytes") from None
+        yield code_points(text)
+
+
+def _mapped(file: BinaryIO, codec: str, points: np.ndarray, size: int) -> np.ndarray | None:
+    """The file as an array of bytes, if it is large and they are its `size` code points."""
+    if size < MMAP_BYTES or isinstance(file, io.BytesIO) or size != os.fstat(file.fileno()).st_size:
+        return None
+    ascii = bytes(range(128))
+    if codec != "iso8859-1" and (points[-1] > 127 or ascii.decode(codec, "replace") != ascii.decode("ascii")):
+        return None
+    return np.memmap(file, np.uint8, "r")
+
+
+def _documents(data: Iterable[str | bytes], name: str) -> list[str]:
+    if not isinstance(data, Iterable):
+        raise TypeError(f"{name} must be str, bytes, a path or an iterable of str, got {type(data).__name__}")
+    documents = list(data)
+    if not documents:
+        raise ValueError(f"{name} must have at least 1 document, got none")
+    for number, document in enumerate(documents):
+        if isinstance(document, bytes):
+            documents[number] = document.decode("latin-1")
+        elif not isinstance(document, str):
+            raise TypeError(f"document {number} of {name} must be str or bytes, got {type(document).__name__}")
+    return sorted(documents) if isinstance(data, (set, frozenset)) else documents
+
+
+def _document_blocks(documents: list[str]) -> Iterator[np.ndarray]:
+    yield _END_BLOCK
+    ends = np.cumsum([0, *(len(document) + 1 for document in documents)])
+    for first, last in _groups(ends):
+        if last == first + 1:
+            yield from code_point_blocks(documents[first])
+            yield _END_BLOCK
+        else:
+            lengths = np.diff(ends[first : last + 1]) - 1
+            yield np.insert(code_points("".join(documents[first:last])), np.cumsum(lengths), END_POINT)
+
+
+def _groups(ends: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Runs of documents, first to last - 1, that fill one block together, and single ones that are longer."""
+    first = 0
+    while first < len(ends) - 1:
+        last = max(first + 1, int(np.searchsorted(ends, ends[first] + BLOCK, "right")) - 1)
+        yield first, last
+        first = last
+
+
+def _place(documents: list[str], position: int) -> str:
+    """Where a position of the stream lies in the documents."""
+    position -= 1
+    for number, document in enumerate(documents):
+        if position < len(document):
+            break
+        position -= len(document) + 1
+    return f"position {position} of document {number}"

@@ -1,0 +1,135 @@
+"""The compiled kernels, in the build that suits this CPU: `BUILD` names it.
+
+A build is the same Cython source compiled for an instruction set; `CHARRNN_BUILD` in the environment forces one.
+Each has the functions below for float32 and for float64, and takes the arrays' dtype as the choice between them.
+In the signatures an array marked IN OUT or OUT is written in place and has to be C-contiguous; integer arrays of
+any type are taken. Reading order of the source: gemm.pxd, rnn.pxd, softmax.pxd, bptt.pxd, optimizers.pxd.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from charrnn.kernels.cpu import x86_64_level
+
+__all__ = [
+    "BUILD",
+    "BUILDS",
+    "Network",
+    "adagrad",
+    "adam",
+    "bptt",
+    "clip_norm",
+    "clip_value",
+    "cross_entropy",
+    "exp",
+    "module",
+    "rmsprop",
+    "rnn_cell",
+    "rnn_cell_backward",
+    "sgd",
+    "softmax",
+    "tanh",
+]
+
+#: Every build that there can be, the best first, with the level of CPU that it needs.
+BUILDS = {"x86-64-v4": 4, "x86-64-v3": 3, "x86-64-v2": 2, "generic": 0}
+
+
+def _import(build: str, dtype: str) -> ModuleType | None:
+    name = f"{__name__}._{build.replace('-', '_')}_{dtype}"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return None
+
+
+def _choose() -> tuple[str, ModuleType]:
+    wanted = os.environ.get("CHARRNN_BUILD")
+    if wanted and wanted not in BUILDS:
+        raise ImportError(f"CHARRNN_BUILD must be one of {', '.join(BUILDS)}, got {wanted!r}")
+    for build, level in BUILDS.items():
+        if wanted and build != wanted:
+            continue
+        if level > x86_64_level():
+            if wanted:
+                raise ImportError(f"CHARRNN_BUILD is {wanted}, but this CPU does not run it (it has level "
+                                  f"{x86_64_level()} of x86-64)")
+            continue
+        kernels = _import(build, "float32")
+        if kernels is not None:
+            return build, kernels
+    if wanted:
+        raise ImportError(f"CHARRNN_BUILD is {wanted}, but this installation of charrnn does not contain that build")
+    raise ImportError("this installation of charrnn contains no build that this CPU runs; build it from source here")
+
+
+BUILD, _float32 = _choose()
+
+
+def module(dtype: Any) -> ModuleType:
+    """The compiled module of this build for float32 or float64."""
+    dtype = np.dtype(dtype)
+    if dtype == np.float32:
+        return _float32
+    if dtype == np.float64:
+        return _float64()
+    raise TypeError(f"dtype must be float32 or float64, got {dtype}")
+
+
+@functools.cache
+def _float64() -> ModuleType:
+    kernels = _import(BUILD, "float64")
+    assert kernels is not None, "the two number types of a build are installed together"
+    return kernels
+
+
+def Network(vocab_size: int, hidden_size: int, num_layers: int = 1, dtype: Any = "float32") -> Any:
+    """The sizes of a network and where its parameters lie in an arena: see its `arena_size` and `views`."""
+    return module(dtype).Network(vocab_size, hidden_size, num_layers)
+
+
+def _by_dtype(name: str) -> Any:
+    """The function of this name, in the module for the dtype of its first floating-point array."""
+
+    @functools.wraps(getattr(_float32, name))
+    def function(*args: Any, **kwargs: Any) -> Any:
+        for argument in (*args, *kwargs.values()):
+            if isinstance(argument, np.ndarray) and argument.dtype.kind == "f":
+                break
+        else:
+            raise TypeError(f"{name} must be called with NumPy arrays of float32 or float64")
+        return getattr(module(argument.dtype), name)(
+            *map(_as_int32, args), **{key: _as_int32(value) for key, value in kwargs.items()}
+        )
+
+    return function
+
+
+def _as_int32(argument: Any) -> Any:
+    if isinstance(argument, np.ndarray) and argument.dtype.kind in "iu":
+        return np.ascontiguousarray(argument, np.int32)
+    return argument
+
+
+adagrad = _by_dtype("adagrad")
+adam = _by_dtype("adam")
+bptt = _by_dtype("bptt")
+clip_norm = _by_dtype("clip_norm")
+clip_value = _by_dtype("clip_value")
+cross_entropy = _by_dtype("cross_entropy")
+exp = _by_dtype("exp")
+rmsprop = _by_dtype("rmsprop")
+rnn_cell = _by_dtype("rnn_cell")
+rnn_cell_backward = _by_dtype("rnn_cell_backward")
+sgd = _by_dtype("sgd")
+softmax = _by_dtype("softmax")
+tanh = _by_dtype("tanh")

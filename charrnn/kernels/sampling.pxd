@@ -1,0 +1,94 @@
+"""From logits to a drawn symbol.
+
+Temperature divides the logits; then top_k keeps the k most probable symbols, then top_p the fewest most probable
+ones whose probabilities add up to at least top_p (Holtzman et al., 2020). Among equals the lower index comes
+first. The symbol is the inverse of the cumulative distribution at u, in vocabulary order.
+"""
+from libc.stdlib cimport qsort
+
+from charrnn.kernels.activations cimport vexp
+from charrnn.kernels.simd cimport LANES, REAL_IS_DOUBLE, real, vload, vsplat, vstore
+
+
+cdef struct Candidate:
+    real weight
+    int symbol
+
+
+cdef struct Distribution:
+    double temperature
+    Py_ssize_t top_k            # 0 for all
+    double top_p                # 1 for all
+    Candidate *candidates       # scratch (V)
+
+
+cdef inline int more_probable_first(const void *left, const void *right) noexcept nogil:
+    cdef const Candidate *a = <const Candidate *>left
+    cdef const Candidate *b = <const Candidate *>right
+    if a.weight != b.weight:
+        return -1 if a.weight > b.weight else 1
+    return -1 if a.symbol < b.symbol else 1
+
+
+cdef inline Py_ssize_t most_probable(Py_ssize_t vocab_size, const real *x) noexcept nogil:
+    cdef Py_ssize_t v, best = 0
+    for v in range(1, vocab_size):
+        if x[v] > x[best]:
+            best = v
+    return best
+
+
+cdef inline void probability_weights(
+    Py_ssize_t vocab_size,
+    Distribution *d,
+    real *x,                    # IN logits, OUT probabilities up to a factor, (V) with room to the last vector
+) noexcept nogil:
+    cdef Py_ssize_t v, best = most_probable(vocab_size, x)
+    cdef real maximum = x[best]
+    # Bounded, so that 0 times it is 0.
+    cdef real coldness = <real>min(1 / d.temperature if d.temperature > 0 else 0.0, 1e300 if REAL_IS_DOUBLE else 1e37)
+    if d.temperature == 0:
+        for v in range(vocab_size):
+            x[v] = 0
+        x[best] = 1
+        return
+    for v from 0 <= v < vocab_size by LANES:
+        vstore(x + v, vexp((vload(x + v) - maximum) * coldness))
+    if 0 < d.top_k < vocab_size or d.top_p < 1:
+        keep_most_probable(vocab_size, d, x)
+
+
+cdef inline void keep_most_probable(Py_ssize_t vocab_size, Distribution *d, real *x) noexcept nogil:
+    cdef Py_ssize_t v, kept = vocab_size
+    cdef double total = 0, mass = 0
+    for v in range(vocab_size):
+        d.candidates[v].weight = x[v]
+        d.candidates[v].symbol = <int>v
+    qsort(d.candidates, vocab_size, sizeof(Candidate), more_probable_first)
+    if 0 < d.top_k < kept:
+        kept = d.top_k
+    if d.top_p < 1:
+        for v in range(kept):
+            total += d.candidates[v].weight
+        for v in range(kept):
+            mass += d.candidates[v].weight
+            if mass >= d.top_p * total:
+                kept = v + 1
+                break
+    for v in range(kept, vocab_size):
+        x[d.candidates[v].symbol] = 0
+
+
+cdef inline int draw(Py_ssize_t vocab_size, const real *weights, double u) noexcept nogil:
+    """The first symbol whose cumulative weight exceeds u times the total, for u in [0, 1)."""
+    cdef double total = 0, reached = 0
+    cdef Py_ssize_t v, last = 0
+    for v in range(vocab_size):
+        total += weights[v]
+    for v in range(vocab_size):
+        reached += weights[v]
+        if weights[v] > 0:
+            last = v
+            if reached > u * total:
+                break
+    return <int>last

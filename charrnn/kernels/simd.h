@@ -1,0 +1,90 @@
+/* The number type of a build and its vector.
+ *
+ * `real` is float, or double where CHARRNN_FLOAT64 is defined. A `vreal` holds LANES of them and is as wide as
+ * the instruction set that the file is compiled for; operators work on it as on a real, so that the kernels
+ * need no intrinsics. A compiler without vector types gets LANES = 1 and the same kernels. */
+#ifndef CHARRNN_SIMD_H
+#define CHARRNN_SIMD_H
+
+#include <math.h>
+#include <stdint.h>
+
+#ifdef CHARRNN_FLOAT64
+typedef double real;
+typedef uint64_t real_bits;
+#define REAL_IS_DOUBLE 1
+#define MANTISSA_BITS 52
+#define EXPONENT_BIAS 1023
+#define ROUNDER 6755399441055744.0 /* 1.5 * 2^52: added to x, it leaves x rounded to an integer in the low bits */
+#define real_sqrt sqrt
+#else
+typedef float real;
+typedef uint32_t real_bits;
+#define REAL_IS_DOUBLE 0
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127
+#define ROUNDER 12582912.0f /* 1.5 * 2^23 */
+#define real_sqrt sqrtf
+#endif
+
+#if defined(__GNUC__)
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#define LANES ((int)(VECTOR_BYTES / sizeof(real)))
+
+typedef real vreal __attribute__((vector_size(VECTOR_BYTES)));
+typedef real_bits vbits __attribute__((vector_size(VECTOR_BYTES)));
+typedef real vreal_in_memory __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+#define vload(p) ((vreal)(*(const vreal_in_memory *)(p)))
+#define vstore(p, x) ((void)(*(vreal_in_memory *)(p) = (x)))
+#define vsplat(x) ((real)(x) - (vreal){0}) /* x - 0 is x, for -0 too, and compiles to a broadcast */
+#define vlane(x, i) ((x)[i])
+
+static inline vreal vselect(vbits mask, vreal yes, vreal no)
+{
+    return (vreal)(((vbits)yes & mask) | ((vbits)no & ~mask));
+}
+#define VSELECT(condition, yes, no) vselect((vbits)(condition), yes, no)
+
+#else
+
+#define LANES 1
+typedef real vreal;
+typedef real_bits vbits;
+#define vload(p) (*(const real *)(p))
+#define vstore(p, x) ((void)(*(real *)(p) = (x)))
+#define vsplat(x) ((real)(x))
+#define vlane(x, i) (x)
+#define VSELECT(condition, yes, no) ((condition) ? (yes) : (no))
+
+#endif
+
+/* Where x is NaN, x. */
+static inline vreal vmin(vreal x, vreal bound) { return VSELECT(x > bound, bound, x); }
+static inline vreal vmax(vreal x, vreal bound) { return VSELECT(x < bound, bound, x); }
+
+/* 2^n, where shifted = n + ROUNDER and 2^n is a normal number. */
+static inline vreal vpow2(vreal shifted)
+{
+    union { vreal x; vbits bits; } u;
+    u.x = shifted;
+    u.bits = (u.bits << MANTISSA_BITS) + ((real_bits)EXPONENT_BIAS << MANTISSA_BITS);
+    return u.x;
+}
+
+/* Rows of the register tile, two vectors wide: its sums, a row of B and a number of A must fit the 32 registers
+ * of AVX-512 and NEON, or the 16 of AVX2 and SSE. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define TILE_ROWS 8
+#else
+#define TILE_ROWS 6
+#endif
+
+#endif

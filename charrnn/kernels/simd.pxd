@@ -1,0 +1,26 @@
+"""The number type of this build, its vector, and the height of the register tile. See simd.h."""
+
+cdef extern from "simd.h" nogil:
+    ctypedef double real
+    ctypedef double vreal
+    enum:
+        LANES
+        REAL_IS_DOUBLE
+        TILE_ROWS
+    real ROUNDER
+    real real_sqrt(real x)
+    vreal vload(const real *source)
+    void vstore(real *destination, vreal x)
+    vreal vsplat(real x)
+    real vlane(vreal x, int lane)
+    vreal vmin(vreal x, vreal bound)
+    vreal vmax(vreal x, vreal bound)
+    vreal vpow2(vreal shifted)
+
+
+cdef inline real vsum(vreal x) noexcept nogil:
+    cdef real total = 0
+    cdef int i
+    for i in range(LANES):
+        total += vlane(x, i)
+    return total

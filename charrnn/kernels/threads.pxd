@@ -1,0 +1,10 @@
+"""What the threads of one training step share: a barrier and an atomic number. See threads.h."""
+
+cdef extern from "threads.h" nogil:
+    ctypedef struct thread_barrier:
+        long size
+        long arrived
+        long generation
+    void barrier_wait(thread_barrier *barrier)
+    long atomic_get(long *number)
+    void atomic_set(long *number, long value)

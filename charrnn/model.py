@@ -1,0 +1,683 @@
+"""CharRNN: a trained model, to sample, score, save and take apart.
+
+Shapes: T time, B batch, V symbols, H hidden units, L layers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from charrnn import corpus, files, kernels
+from charrnn.arguments import choice, integer, number
+from charrnn.threads import num_threads_or_default
+from charrnn.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from charrnn.train import History
+
+CELLS = ("rnn",)
+
+# Rows that are sampled or scored side by side, and steps of them that are scored in one call.
+ROWS = 64
+STEPS = 128
+
+# Characters that a row of the validation part reads before those that count.
+WARM_UP = 256
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model predicts a text.
+
+    Attributes
+    ----------
+    loss : float
+        Mean negative log-probability of a character, in nats.
+    num_chars : int
+        Characters predicted (of documents: and ENDs).
+    """
+
+    loss: float
+    num_chars: int
+
+    @property
+    def bits_per_char(self) -> float:
+        """The loss in bits: loss / ln 2."""
+        return self.loss / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss): from how many equally probable characters the model seems to choose."""
+        return math.exp(self.loss) if self.loss < 709 else math.inf
+
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation(loss={self.loss:.4f}, bits_per_char={self.bits_per_char:.4f}, "
+            f"perplexity={self.perplexity:.4f}, num_chars={self.num_chars})"
+        )
+
+
+class CharRNN:
+    """A character-level recurrent language model: tanh RNN layers and a softmax over the next character.
+
+    Models come from `charrnn.train.train`, `charrnn.load` and `CharRNN.from_state_dict`; the constructor makes an
+    untrained one.
+
+    Parameters
+    ----------
+    vocabulary : Vocabulary or str
+        The symbols; a str is the characters in index order.
+    cell : "rnn"
+    hidden_size : int
+        Hidden units of a layer, H.
+    num_layers : int
+        Layers, L.
+    dtype : "float32" or "float64"
+    seed : int
+        Of the initial weights. Input and recurrent weights and biases are uniform in +-1/sqrt(H), as PyTorch's.
+
+    Attributes
+    ----------
+    vocabulary : Vocabulary
+    cell : str
+    hidden_size, num_layers : int
+    dtype : numpy.dtype
+    history : History or None
+        How the training went, if this model was trained in this process.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary | str,
+        *,
+        cell: str = "rnn",
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        dtype: Any = "float32",
+        seed: int = 0,
+    ) -> None:
+        self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
+        self.cell = choice("cell", cell, CELLS)
+        self.hidden_size = integer("hidden_size", hidden_size, 1)
+        self.num_layers = integer("num_layers", num_layers, 1)
+        self.dtype = np.dtype(choice("dtype", np.dtype(dtype).name, ("float32", "float64")))
+        self.history: History | None = None
+        self._kernels = kernels.module(self.dtype)
+        self._network = self._kernels.Network(len(self.vocabulary), self.hidden_size, self.num_layers)
+        self._arena = self._kernels.aligned_zeros(self._network.arena_size)
+        rng = np.random.default_rng(integer("seed", seed, 0))
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.state_dict().values():
+            parameter[...] = rng.uniform(-bound, bound, parameter.shape)
+
+    def __repr__(self) -> str:
+        return (
+            f"CharRNN(cell={self.cell!r}, vocab_size={len(self.vocabulary)}, hidden_size={self.hidden_size}, "
+            f"num_layers={self.num_layers}, dtype={self.dtype.name!r}, num_parameters={self.num_parameters})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {name: parameter.copy() for name, parameter in self.state_dict().items()}
+        return CharRNN.from_state_dict, (self.vocabulary, state), {"history": self.history}
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers training adjusts."""
+        return sum(parameter.size for parameter in self.state_dict().values())
+
+    # Parameters and files
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The parameters under PyTorch's names and in its shapes.
+
+        The arrays share the model's memory: to change one changes the model, as in PyTorch. Copy what is to stay.
+
+        Returns
+        -------
+        dict of str to ndarray
+            `rnn.weight_ih_l0` (H, V), `rnn.weight_hh_l0` (H, H), `rnn.bias_ih_l0` (H,), `rnn.bias_hh_l0` (H,), the same
+            for each further layer with `weight_ih` (H, H), `head.weight` (V, H), `head.bias` (V,). With these,
+            `torch.nn.RNN(V, H, L)` named `rnn` and `torch.nn.Linear(H, V)` named `head` compute the same.
+
+        Examples
+        --------
+        >>> charrnn.CharRNN("abc", hidden_size=5).state_dict()["head.weight"].shape
+        (3, 5)
+        """
+        return self._network.views(self._arena)
+
+    @classmethod
+    def from_state_dict(cls, vocabulary: Vocabulary | str, state_dict: Mapping[str, Any]) -> CharRNN:
+        """The model with these parameters; sizes are read off their shapes, the precision off their dtype.
+
+        Parameters
+        ----------
+        vocabulary : Vocabulary or str
+            The symbols; a str is the characters in index order, and where the arrays have one symbol more, that is END.
+        state_dict : mapping of str to array
+            As `state_dict` gives it; PyTorch tensors will do. Copied.
+
+        Raises
+        ------
+        ValueError
+            A name is missing or unknown, or a shape does not fit the others; the message names it.
+
+        Examples
+        --------
+        >>> model = charrnn.CharRNN("abc", hidden_size=5)
+        >>> charrnn.CharRNN.from_state_dict("abc", model.state_dict())
+        CharRNN(cell='rnn', vocab_size=3, hidden_size=5, num_layers=1, dtype='float32', num_parameters=68)
+        """
+        arrays = {name: np.asarray(array) for name, array in state_dict.items()}
+        for name in ("head.weight", "rnn.weight_hh_l0"):
+            if name not in arrays:
+                raise ValueError(f"state_dict must have {name}, got {', '.join(arrays) or 'nothing'}")
+            if arrays[name].ndim != 2:
+                raise ValueError(f"{name} must have 2 dimensions, got shape {arrays[name].shape}")
+        vocab_size, hidden_size = arrays["head.weight"].shape
+        if not isinstance(vocabulary, Vocabulary):
+            characters = "".join(vocabulary)
+            vocabulary = Vocabulary(characters, end=vocab_size == len(characters) + 1)
+        if vocab_size != len(vocabulary):
+            raise ValueError(f"head.weight must have {len(vocabulary)} rows, one for each symbol, got {vocab_size}")
+        model = cls.__new__(cls)
+        model.__init__(  # type: ignore[misc]
+            vocabulary,
+            hidden_size=hidden_size,
+            num_layers=sum(name.startswith("rnn.weight_hh_l") for name in arrays),
+            dtype=_common_dtype(arrays),
+        )
+        parameters = model.state_dict()
+        for name in (*parameters, *arrays):
+            if name not in arrays or name not in parameters:
+                raise ValueError(f"state_dict must have exactly {', '.join(parameters)}, got {', '.join(arrays)}")
+            if arrays[name].shape != parameters[name].shape:
+                raise ValueError(f"{name} must have shape {parameters[name].shape}, got {arrays[name].shape}")
+            parameters[name][...] = arrays[name]
+        return model
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a safetensors file, whole or not at all.
+
+        `safetensors.torch.load_file(path)` is a state dict for PyTorch (see `state_dict`).
+        """
+        files.save(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> CharRNN:
+        """Read a model file: the same as `charrnn.load`."""
+        return files.load(path)
+
+    # Sampling
+
+    def sample(
+        self,
+        prompt: str | bytes = "",
+        length: int = 200,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        rng: Any = None,
+    ) -> Any:
+        """Draw text that follows a prompt.
+
+        Parameters
+        ----------
+        prompt : str or bytes
+            What comes before, of any length. A model of documents begins a document with it. Otherwise an empty prompt
+            is the beginning of a line where the model knows "\\n", else a zero state. Bytes are read as Latin-1.
+        length : int
+            Characters to draw. A model of documents may stop before, at END.
+        temperature : float
+            Divides the logits: below 1 the probable becomes more probable; 0 takes the most probable, always.
+        top_k : int, optional
+            Draw from the k most probable characters only.
+        top_p : float, optional
+            Draw from the fewest most probable characters whose probabilities add up to at least top_p only
+            (Holtzman et al., "The curious case of neural text degeneration", 2020).
+        rng : int, numpy.random.Generator or numpy.random.RandomState, optional
+            A seed or a generator; by default each call draws anew. Each character takes one uniform double of it, and is
+            the inverse of the cumulative distribution in vocabulary order.
+
+        Returns
+        -------
+        str
+            What follows the prompt, the prompt not included; bytes where the prompt is bytes.
+
+        Raises
+        ------
+        ValueError
+            A character of the prompt is not in the vocabulary, or a number is out of its range.
+
+        Examples
+        --------
+        >>> model = charrnn.train.train("hello world")
+        >>> model.sample("hell", 7, temperature=0)
+        'o world'
+        """
+        length = integer("length", length, 0)
+        sampler = self._sampler(1, prompt, temperature, top_k, top_p)
+        symbols = np.empty((length, 1), np.int32)
+        drawn = symbols[: _draw(sampler, _bit_generator(rng), symbols), 0]
+        text = self.vocabulary.decode(drawn[drawn != self.vocabulary.end] if self.vocabulary.end is not None else drawn)
+        return text.encode("latin-1") if isinstance(prompt, bytes) else text
+
+    def stream(
+        self,
+        prompt: str | bytes = "",
+        length: int = 200,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        rng: Any = None,
+    ) -> Iterator[Any]:
+        """The same as `sample`, character by character as they are drawn.
+
+        Examples
+        --------
+        >>> model = charrnn.train.train("hello world")
+        >>> for character in model.stream("hell", 7, temperature=0):
+        ...     print(character, end="")
+        o world
+        """
+        length = integer("length", length, 0)
+        return self._stream(
+            self._sampler(1, prompt, temperature, top_k, top_p), length, _bit_generator(rng), isinstance(prompt, bytes)
+        )
+
+    def _stream(self, sampler: Any, length: int, bit_generator: Any, as_bytes: bool) -> Iterator[Any]:
+        symbols = np.empty((1, 1), np.int32)
+        for _ in range(length):
+            _draw(sampler, bit_generator, symbols)
+            if symbols[0, 0] == self.vocabulary.end:
+                return
+            character = self.vocabulary.characters[symbols[0, 0]]
+            yield character.encode("latin-1") if as_bytes else character
+
+    def sample_many(
+        self,
+        n: int,
+        length: int = 200,
+        *,
+        prompt: str | bytes = "",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        rng: Any = None,
+    ) -> list[Any]:
+        """Draw n texts, many at a time in parallel rows; the arguments are those of `sample`.
+
+        The generator gives one double to each row that has not ended, in the order of the rows, step after step.
+
+        Returns
+        -------
+        list of n str, or bytes where the prompt is bytes
+
+        Examples
+        --------
+        >>> model = charrnn.train.train(["ann", "bob"])
+        >>> sorted(set(model.sample_many(20, temperature=0.1, rng=0)))
+        ['ann', 'bob']
+        """
+        n = integer("n", n, 0)
+        length = integer("length", length, 0)
+        bit_generator = _bit_generator(rng)
+        texts: list[Any] = []
+        while len(texts) < n:
+            rows = min(ROWS, n - len(texts))
+            symbols = np.empty((length, rows), np.int32)
+            steps = _draw(self._sampler(rows, prompt, temperature, top_k, top_p), bit_generator, symbols)
+            for row in symbols[:steps].T:
+                row = row[row != self.vocabulary.end] if self.vocabulary.end is not None else row
+                text = self.vocabulary.decode(row)
+                texts.append(text.encode("latin-1") if isinstance(prompt, bytes) else text)
+        return texts
+
+    def next_probs(self, prompt: str | bytes = "") -> dict[str, float]:
+        """The probability of each character to be the next one after a prompt.
+
+        Returns
+        -------
+        dict of str to float
+            In vocabulary order; END, where the model has it, under the empty string.
+
+        Examples
+        --------
+        >>> probs = charrnn.train.train("hello world").next_probs("hell")
+        >>> max(probs, key=probs.get)
+        'o'
+        """
+        weights = self._sampler(1, prompt).weights()[0].astype(np.float64)
+        symbols = [*self.vocabulary.characters] + [""] * (self.vocabulary.end is not None)
+        return dict(zip(symbols, (weights / weights.sum()).tolist(), strict=True))
+
+    def _sampler(
+        self,
+        rows: int,
+        prompt: str | bytes,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+    ) -> Any:
+        """A sampler whose rows have all read the prompt."""
+        sampler = self._kernels.Sampler(
+            self._network,
+            self._arena,
+            rows,
+            temperature=number("temperature", temperature, 0),
+            top_k=0 if top_k is None else integer("top_k", top_k, 1),
+            top_p=1.0 if top_p is None else number("top_p", top_p, 0, 1, above=True),
+            end=-1 if self.vocabulary.end is None else self.vocabulary.end,
+        )
+        indices = self.vocabulary.encode(prompt, "the prompt")
+        if self.vocabulary.end is not None:
+            indices = np.concatenate([[self.vocabulary.end], indices])
+        elif not len(indices) and "\n" in self.vocabulary:
+            indices = self.vocabulary.encode("\n")
+        sampler.feed(np.ascontiguousarray(np.broadcast_to(indices[:, None], (len(indices), rows)), np.int32))
+        return sampler
+
+    # Scoring
+
+    def evaluate(self, data: Any, *, encoding: str = "utf-8") -> Evaluation:
+        """The mean loss over a text, the state carried from its first character to its last.
+
+        Parameters
+        ----------
+        data : str, bytes, os.PathLike, or iterable of str
+            A text or a file, as `charrnn.train.train` takes it, at least 2 characters. An iterable is a set of texts, each
+            from a zero state. For a model of documents each text is a document, whose first character and END are
+            predicted too.
+        encoding : str
+            Of a file.
+
+        Returns
+        -------
+        Evaluation
+
+        Raises
+        ------
+        ValueError
+            A character is not in the vocabulary; the message says which and where.
+
+        Examples
+        --------
+        >>> model = charrnn.train.train("hello world")
+        >>> model.evaluate("hello world").num_chars
+        10
+        """
+        total, num_chars = 0.0, 0
+        for _, _, losses in self._losses(*self._rows(data, encoding)):
+            total += float(losses.sum())
+            num_chars += losses.size
+        if num_chars == 0:
+            raise ValueError("data must have at least 2 characters, for the first one is not predicted")
+        return Evaluation(total / num_chars, num_chars)
+
+    def log_prob(self, text: Any) -> Any:
+        """The log-probability of each character of a text after the first, given those before it.
+
+        Parameters
+        ----------
+        text : str, bytes, or iterable of str
+            An iterable is scored in parallel rows, each text from a zero state.
+
+        Returns
+        -------
+        ndarray of float64, or a list of one for each text
+            Nats. Length `len(text) - 1`; of a model of documents `len(text) + 1`: the first character and END are
+            predicted too.
+
+        Examples
+        --------
+        >>> model = charrnn.train.train("hello world")
+        >>> bool(model.log_prob("hello").sum() > model.log_prob("hollo").sum())
+        True
+        """
+        single = isinstance(text, (str, bytes))
+        texts = [text] if single else list(text)
+        stream, rows = self._texts(texts)
+        scores = [np.empty(max(stop - start, 0)) for start, stop in rows]
+        for row, at, losses in self._losses(stream, rows):
+            scores[row][at : at + losses.size] = -losses
+        return scores[0] if single else scores
+
+    def _rows(self, data: Any, encoding: str) -> tuple[Any, list[tuple[int, int]]]:
+        """A stream of symbols and the ranges of it whose symbols are read, each range from a zero state."""
+        if self.vocabulary.end is None and not isinstance(data, (str, bytes, os.PathLike)):
+            return self._texts(list(data))
+        stream = corpus.read(data, encoding=encoding, vocabulary=self.vocabulary)
+        if self.vocabulary.end is None:
+            return stream, [(0, len(stream) - 1)]
+        return stream, self._document_rows(stream)
+
+    def _document_rows(self, stream: corpus.Corpus) -> list[tuple[int, int]]:
+        """Rows of whole documents: the state before an END is zero anyhow, so that any END can begin a row."""
+        starts, _ = stream.streams(min(ROWS, stream.num_documents))
+        bounds = [*np.unique(starts).tolist(), len(stream) - 1]
+        return list(zip(bounds[:-1], bounds[1:], strict=True))
+
+    def _validation_loss(self, stream: corpus.Corpus, num_threads: int) -> float:
+        """What `evaluate` gives, nearly, but of parallel rows: each first reads WARM_UP characters that do not count."""
+        warm_up = 0
+        if self.vocabulary.end is None:
+            warm_up = WARM_UP
+            count = len(stream) - 1
+            parts = max(min(ROWS, count // (4 * WARM_UP)), 1)
+            rows = [(max(count * i // parts - warm_up, 0), count * (i + 1) // parts) for i in range(parts)]
+        else:
+            rows = self._document_rows(stream)
+        total, num_chars = 0.0, 0
+        for row, at, losses in self._losses(stream, rows, num_threads):
+            counted = losses[max(warm_up - at, 0) :] if rows[row][0] > 0 else losses
+            total += float(counted.sum())
+            num_chars += counted.size
+        return total / num_chars
+
+    def _texts(self, texts: list[Any]) -> tuple[Any, list[tuple[int, int]]]:
+        """The same, of texts in memory: a row each."""
+        end = [] if self.vocabulary.end is None else [self.vocabulary.end]
+        pieces, rows, at = [], [], 0
+        for i, text in enumerate(texts):
+            if not isinstance(text, (str, bytes)):
+                raise TypeError(f"text must be str, bytes or an iterable of them, got {type(text).__name__} at position {i}")
+            indices = self.vocabulary.encode(text, f"text {i}" if len(texts) > 1 else "the text")
+            pieces.append(np.concatenate([end, indices, end]).astype(self.vocabulary.dtype))
+            rows.append((at, at + pieces[-1].size - 1))
+            at += pieces[-1].size
+        return _Indices(np.concatenate(pieces) if pieces else np.empty(0, self.vocabulary.dtype)), rows
+
+    def _losses(
+        self, stream: Any, rows: list[tuple[int, int]], num_threads: int | None = None
+    ) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(row, place in the row, losses from there on), in nats, of every symbol of the rows but their first."""
+        longest_first = sorted((row for row in range(len(rows)) if rows[row][1] > rows[row][0]),
+                               key=lambda row: rows[row][0] - rows[row][1])
+        for first in range(0, len(longest_first), ROWS):
+            batch = longest_first[first : first + ROWS]
+            length = rows[batch[0]][1] - rows[batch[0]][0]
+            engine = self._engine(min(length, STEPS * ROWS // len(batch)), len(batch), num_threads=num_threads)
+            for at in range(0, length, engine.seq_length):
+                inputs = np.zeros((min(engine.seq_length, length - at), len(batch)), np.int32)
+                targets = np.zeros_like(inputs)
+                sizes = []
+                for column, row in enumerate(batch):
+                    start, stop = rows[row]
+                    symbols = stream.indices(min(start + at, stop), min(start + at + len(inputs), stop) + 1)
+                    sizes.append(symbols.size - 1)
+                    inputs[: sizes[-1], column] = symbols[:-1]
+                    targets[: sizes[-1], column] = symbols[1:]
+                losses = engine.losses(inputs, targets)
+                for column, row in enumerate(batch):
+                    if sizes[column]:
+                        yield row, at, losses[: sizes[column], column]
+
+    # Loops of one's own
+
+    def forward(self, inputs: Any, state: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """Logits of the symbol after each input.
+
+        Parameters
+        ----------
+        inputs : array of int, (T, B)
+            Indices of symbols. Where one is END, the state before it is zero.
+        state : array, (L, B, H), optional
+            The hidden state before the first step; zero by default.
+
+        Returns
+        -------
+        logits : ndarray, (T, B, V)
+        state : ndarray, (L, B, H)
+            The hidden state after the last step.
+
+        Examples
+        --------
+        >>> model = charrnn.CharRNN("abc", hidden_size=5)
+        >>> logits, state = model.forward([[0], [1]])
+        >>> logits.shape, state.shape
+        ((2, 1, 3), (1, 1, 5))
+        """
+        inputs = self._symbols("inputs", inputs)
+        engine = self._engine(*inputs.shape)
+        engine.set_state(self._state(state, inputs.shape[1]))
+        logits = engine.logits(inputs)
+        return logits, engine.get_state()
+
+    def loss_and_grad(
+        self, inputs: Any, targets: Any, state: Any = None
+    ) -> tuple[float, dict[str, np.ndarray], np.ndarray]:
+        """The mean loss and its exact gradients, by backpropagation through time over the T steps.
+
+        Parameters
+        ----------
+        inputs, targets : array of int, (T, B)
+            Indices of symbols; targets are what follows the inputs.
+        state : array, (L, B, H), optional
+            The hidden state before the first step; zero by default. No gradient flows into it.
+
+        Returns
+        -------
+        loss : float
+            Nats per character.
+        grads : dict of str to ndarray
+            Under the names and in the shapes of `state_dict`.
+        state : ndarray, (L, B, H)
+            The hidden state after the last step.
+
+        References
+        ----------
+        Werbos, "Backpropagation through time: what it does and how to do it" (1990).
+
+        Examples
+        --------
+        A training loop of one's own, with plain gradient descent:
+
+        >>> model = charrnn.CharRNN("helo", hidden_size=16)
+        >>> text = model.vocabulary.encode("hello")
+        >>> for _ in range(200):
+        ...     loss, grads, _ = model.loss_and_grad(text[:-1, None], text[1:, None])
+        ...     for name, parameter in model.state_dict().items():
+        ...         parameter -= 0.5 * grads[name]
+        >>> loss < 0.1
+        True
+        """
+        inputs = self._symbols("inputs", inputs)
+        targets = self._symbols("targets", targets)
+        if targets.shape != inputs.shape:
+            raise ValueError(f"targets must have the shape of inputs, {inputs.shape}, got {targets.shape}")
+        gradients = self._kernels.aligned_zeros(self._network.arena_size)
+        engine = self._engine(*inputs.shape, gradients=gradients)
+        engine.set_state(self._state(state, inputs.shape[1]))
+        losses = engine.losses(inputs, targets)
+        return float(losses.mean()), self._network.views(gradients), engine.get_state()
+
+    def _engine(
+        self, seq_length: int, batch_size: int, *, gradients: Any = None, num_threads: int | None = None
+    ) -> Any:
+        operations = 2 * seq_length * batch_size * self._arena.size
+        return self._kernels.Engine(
+            self._network,
+            self._arena,
+            seq_length,
+            batch_size,
+            end=-1 if self.vocabulary.end is None else self.vocabulary.end,
+            gradients=gradients,
+            # A thread takes some 50 microseconds to start; its result is the same bits with or without it.
+            num_threads=num_threads_or_default(num_threads) if operations > 5e7 and batch_size > 1 else 1,
+        )
+
+    def _symbols(self, name: str, symbols: Any) -> np.ndarray:
+        symbols = np.asarray(symbols)
+        if symbols.dtype.kind not in "iu":
+            raise TypeError(f"{name} must be an array of integers, got dtype {symbols.dtype}")
+        if symbols.ndim != 2 or 0 in symbols.shape:
+            raise ValueError(f"{name} must have shape (T, B) with T and B at least 1, got {symbols.shape}")
+        if symbols.min() < 0 or symbols.max() >= len(self.vocabulary):
+            wrong = symbols[(symbols < 0) | (symbols >= len(self.vocabulary))][0]
+            raise ValueError(f"{name} must be from 0 to {len(self.vocabulary) - 1}, got {wrong}")
+        return np.ascontiguousarray(symbols, np.int32)
+
+    def _state(self, state: Any, batch_size: int) -> np.ndarray | None:
+        if state is None:
+            return None
+        state = np.asarray(state)
+        shape = (self.num_layers, batch_size, self.hidden_size)
+        if state.dtype.kind not in "fiu":
+            raise TypeError(f"state must be an array of numbers, got dtype {state.dtype}")
+        if state.shape != shape:
+            raise ValueError(f"state must have shape (L, B, H) = {shape}, got {state.shape}")
+        return np.ascontiguousarray(state, self.dtype)
+
+
+@dataclass(frozen=True)
+class _Indices:
+    """What scoring needs of a corpus, of an array in memory."""
+
+    array: np.ndarray
+
+    def indices(self, start: int, stop: int) -> np.ndarray:
+        return self.array[start:stop]
+
+
+def _draw(sampler: Any, bit_generator: Any, symbols: np.ndarray) -> int:
+    """Fills symbols (T, B) from the sampler; the number of steps made."""
+    interface = bit_generator.ctypes
+    with bit_generator.lock:
+        return sampler.draw(_address(interface.next_double), interface.state_address, symbols)
+
+
+def _address(function: Any) -> int:
+    import ctypes
+
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def _bit_generator(rng: Any) -> Any:
+    """The bit generator of a Generator, a RandomState or a seed; a new one for None."""
+    if isinstance(rng, np.random.RandomState):
+        return rng._bit_generator
+    if isinstance(rng, np.random.Generator):
+        return rng.bit_generator
+    if rng is not None:
+        try:
+            rng = integer("rng", rng, 0)
+        except TypeError:
+            raise TypeError(
+                f"rng must be an int, a numpy.random.Generator or a numpy.random.RandomState, got {rng!r}"
+            ) from None
+    return np.random.default_rng(rng).bit_generator
+
+
+def _common_dtype(arrays: Mapping[str, np.ndarray]) -> str:
+    for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            raise ValueError(f"{name} must be an array of floating-point numbers, got dtype {array.dtype}")
+    return "float64" if all(array.dtype == np.float64 for array in arrays.values()) else "float32"

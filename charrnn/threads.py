@@ -1,0 +1,36 @@
+"""How many threads to use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from charrnn.arguments import integer
+
+
+def num_threads_or_default(num_threads: int | None) -> int:
+    """num_threads, or CHARRNN_NUM_THREADS from the environment, or the cores that this process may use."""
+    if num_threads is not None:
+        return integer("num_threads", num_threads, 1, 1024)
+    from_environment = os.environ.get("CHARRNN_NUM_THREADS")
+    if from_environment:
+        try:
+            return integer("CHARRNN_NUM_THREADS", int(from_environment), 1, 1024)
+        except ValueError:
+            raise ValueError(f"CHARRNN_NUM_THREADS must be a whole number from 1 to 1024, got {from_environment!r}") from None
+    return available_cores()
+
+
+def available_cores() -> int:
+    """Cores by the process's affinity and, on Linux, its cgroup's quota."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, -(-int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(cores, 1)

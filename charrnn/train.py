@@ -1,0 +1,677 @@
+"""train(): from a text to a model. The rule of defaults, the loop, validation, checkpoints, progress.
+
+The steps themselves (forward, BPTT, clipping, optimizer) run in `charrnn/kernels`, many to a call and without
+Python; the loop here looks in every tenth of a second to report, to validate, to save and to answer Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charrnn import corpus, files
+from charrnn.arguments import choice, integer, number
+from charrnn.model import CELLS, CharRNN
+from charrnn.progress import Progress
+from charrnn.threads import num_threads_or_default
+
+__all__ = ["DivergenceError", "History", "Report", "TrainingInterrupted", "train"]
+
+OPTIMIZERS = ("adam", "sgd", "rmsprop", "adagrad")
+SCHEDULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    # The share of the learning rate at a share of the run, both 0 ... 1.
+    "cosine": lambda done: 0.5 + 0.5 * np.cos(np.pi * done),
+    "linear": lambda done: 1 - done,
+    "constant": np.ones_like,
+}
+LOOK_SECONDS = 0.1
+VALIDATIONS = 20
+# Loss of a step, nats per character, beyond which nothing is learned any more; uniform guesses cost log V.
+DIVERGED_LOSS = 1000.0
+
+
+class DivergenceError(ArithmeticError):
+    """The loss or the gradient stopped being finite, or the loss grew beyond all use.
+
+    Attributes
+    ----------
+    step : int
+        The step at which it happened.
+    model : CharRNN
+        The best model so far.
+    """
+
+    def __init__(self, message: str, step: int, model: CharRNN) -> None:
+        super().__init__(message)
+        self.step = step
+        self.model = model
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C during training.
+
+    Attributes
+    ----------
+    model : CharRNN
+        The model as trained so far.
+    """
+
+    def __init__(self, model: CharRNN) -> None:
+        super().__init__()
+        self.model = model
+
+
+@dataclass
+class Report:
+    """What a callback is told, some ten times a second and once at the end.
+
+    Attributes
+    ----------
+    step, epoch : int, float
+        Updates made, and passes over the text that they amount to.
+    loss : float
+        Mean training loss since the last report, nats per character.
+    val_loss : float or None
+        The newest validation loss, nats per character.
+    validated : bool
+        Whether val_loss is new in this report.
+    learning_rate : float
+    chars_per_second : float
+        Training speed since the last report.
+    seconds : float
+        Since the training began.
+    done : float
+        The share of the training that is done, 0 to 1.
+    model : CharRNN
+        The model being trained, to be sampled or saved but not changed.
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    val_loss: float | None
+    validated: bool
+    learning_rate: float
+    chars_per_second: float
+    seconds: float
+    done: float
+    model: CharRNN
+
+
+@dataclass
+class History:
+    """How a training went, in at most some 2000 points, ready to plot.
+
+    Attributes
+    ----------
+    steps, losses, times, learning_rates : list
+        For each stretch of steps its last step, its mean loss (nats per character), the seconds since the training
+        began and the learning rate at its end.
+    val_steps, val_losses, val_times : list
+        The validations.
+    chars_per_step : int
+        batch_size times seq_length: steps times it is the characters seen, but for the shorter last chunk of an epoch.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    learning_rates: list[float] = field(default_factory=list)
+    val_steps: list[int] = field(default_factory=list)
+    val_losses: list[float] = field(default_factory=list)
+    val_times: list[float] = field(default_factory=list)
+    chars_per_step: int = 0
+    stretch: int = 1
+    pending: list[float] = field(default_factory=list)
+
+    POINTS = 2000
+
+    def add(self, step: int, losses: np.ndarray, learning_rates: np.ndarray, start: float, stop: float) -> None:
+        """The steps after `step`, run from `start` to `stop` seconds."""
+        for i, loss in enumerate(losses.tolist()):
+            self.pending.append(loss)
+            if len(self.pending) == self.stretch:
+                self.steps.append(step + i + 1)
+                self.losses.append(math.fsum(self.pending) / self.stretch)
+                self.times.append(start + (stop - start) * (i + 1) / len(losses))
+                self.learning_rates.append(float(learning_rates[i]))
+                self.pending.clear()
+                if len(self.steps) == self.POINTS:
+                    self._halve()
+
+    def _halve(self) -> None:
+        self.stretch *= 2
+        self.losses = [(a + b) / 2 for a, b in zip(self.losses[::2], self.losses[1::2], strict=True)]
+        self.steps, self.times, self.learning_rates = self.steps[1::2], self.times[1::2], self.learning_rates[1::2]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of `train`, checked, with the rule's choices in place of None."""
+
+    cell: str
+    hidden_size: int
+    num_layers: int
+    dropout: float
+    optimizer: str
+    learning_rate: float
+    schedule: str
+    warmup: float
+    clip_norm: float
+    clip_value: float
+    weight_decay: float
+    momentum: float
+    beta1: float
+    beta2: float
+    batch_size: int
+    seq_length: int
+    epochs: float
+    max_seconds: float
+    val_fraction: float
+    seed: int
+    dtype: str
+
+    # What a resumed training has to share with the one it goes on with.
+    KEPT = ("cell", "hidden_size", "num_layers", "dropout", "optimizer", "batch_size", "seq_length", "val_fraction",
+            "seed", "dtype")
+
+
+def default_val_fraction(num_chars: int) -> float:
+    """A tenth, at most half a million characters; nothing of a text too short to spare it."""
+    return 0.0 if num_chars < 10_000 else min(0.1, 500_000 / num_chars)
+
+
+def defaults(num_chars: int) -> dict[str, Any]:
+    """The rule: what a text of this many characters to train on is trained with.
+
+    ================  ==========================================================================
+    hidden_size       64 below 10 000 characters, 128 below 100 000, 256 below 500 000, 512 above
+    batch_size        one reader for each 2 000 characters, 1 to 32
+    seq_length        64, less where the readers have less to read
+    learning_rate     0.01 below 10 000 characters, falling to 0.002 at hidden_size 512
+    epochs            10 million characters in all, 1 to 200 epochs
+    ================  ==========================================================================
+    """
+    hidden_size = next(h for limit, h in ((1e4, 64), (1e5, 128), (5e5, 256), (math.inf, 512)) if num_chars < limit)
+    batch_size = min(max(num_chars // 2000, 1), 32)
+    return {
+        "hidden_size": hidden_size,
+        "batch_size": batch_size,
+        "seq_length": min(64, -(-num_chars // batch_size)),
+        "epochs": min(max(10_000_000 / num_chars, 1), 200),
+    }
+
+
+def default_learning_rate(num_chars: int, hidden_size: int) -> float:
+    return 0.01 if num_chars < 10_000 else 0.002 * math.sqrt(512 / hidden_size)
+
+
+def train(
+    data: Any,
+    *,
+    cell: str | None = None,
+    hidden_size: int | None = None,
+    num_layers: int | None = None,
+    dropout: float = 0.0,
+    optimizer: str = "adam",
+    learning_rate: float | None = None,
+    schedule: str = "cosine",
+    warmup: float = 0.02,
+    clip_norm: float | None = 1.0,
+    clip_value: float | None = None,
+    weight_decay: float = 0.0,
+    momentum: float = 0.9,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    batch_size: int | None = None,
+    seq_length: int | None = None,
+    epochs: float | None = None,
+    max_seconds: float | None = None,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    dtype: str | None = None,
+    num_threads: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 60.0,
+    resume: bool = False,
+    init_from: CharRNN | str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    callback: Callable[[Report], Any] | None = None,
+    encoding: str = "utf-8",
+) -> CharRNN:
+    """Train a character-level recurrent language model.
+
+    Truncated backpropagation through time: `batch_size` readers go through the text side by side in chunks of
+    `seq_length` characters; the hidden state is carried from chunk to chunk, gradients are not.
+
+    Parameters
+    ----------
+    data : str, bytes, os.PathLike, or iterable of str
+        A str is the text itself, bytes are text over byte values (byte n is character U+00n), a path is a file. An
+        iterable is a set of documents (names, log lines), each independent of the others: the model learns where one
+        begins and ends, and their order is shuffled each epoch.
+    cell : "rnn"
+        A tanh RNN.
+    hidden_size, num_layers : int
+        Units of a layer; layers. Defaults: by the text's size, see `defaults`; 1.
+    dropout : float
+        Probability, 0 to below 1, that a unit's output is dropped between layers and before the head.
+    optimizer : "adam", "sgd", "rmsprop" or "adagrad"
+    learning_rate : float
+        At its highest. Default: by the text's size and hidden_size, see `default_learning_rate`.
+    schedule : "cosine", "linear" or "constant"
+        How the learning rate goes to 0, or does not, over the epochs or max_seconds.
+    warmup : float
+        Share of the run over which the learning rate rises from 0.
+    clip_norm : float or None
+        The gradient is scaled down to this L2 norm over all parameters where it is longer.
+    clip_value : float or None
+        After that, each element is brought into +-clip_value.
+    weight_decay : float
+        Decoupled: parameters shrink by learning_rate times it each step.
+    momentum : float
+        Of "sgd".
+    beta1, beta2 : float
+        Decay of the averages of the gradient and of its square ("adam"); beta2 also of "rmsprop".
+    batch_size, seq_length : int
+        Readers; characters of a chunk. Defaults: by the text's size, see `defaults`.
+    epochs, max_seconds : float
+        Passes over the text and seconds, reading and validating included; whichever ends first. Default: by the text's
+        size, see `defaults`, where neither is given.
+    val_fraction : float
+        Share of the text, the last part of it, that is not trained on but validated with, some 20 times in a run; the
+        model returned is then the one of the best validation. Default: 0.1 from 10 000 characters on, at most half a
+        million characters.
+    seed : int
+        Fixes every bit of the result, for any number of threads (but with max_seconds the clock has a say).
+    dtype : "float32" or "float64"
+    num_threads : int
+        Default: CHARRNN_NUM_THREADS from the environment, else the cores that this process may use.
+    checkpoint : path
+        Where the state of the training is saved every `checkpoint_seconds` and at its end.
+    resume : bool
+        Go on from the checkpoint, if there is one, as if nothing had come between.
+    init_from : CharRNN or path
+        A model to train further, on data within its vocabulary.
+    progress : bool
+        Show the progress on stderr, if the training takes more than a second.
+    callback : callable
+        Called with a `Report` some ten times a second.
+    encoding : str
+        Of a file.
+
+    Returns
+    -------
+    CharRNN
+        With a `history`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is wrong; the message names it.
+    DivergenceError
+        The loss stopped being finite; the best model so far is its `model`.
+    TrainingInterrupted
+        Ctrl-C (it is a KeyboardInterrupt); the model so far is its `model`.
+
+    References
+    ----------
+    Williams, Peng, "An efficient gradient-based algorithm for on-line training of recurrent network trajectories"
+    (1990): truncated BPTT. Karpathy, "The unreasonable effectiveness of recurrent neural networks" (2015).
+
+    Examples
+    --------
+    >>> model = charrnn.train.train("hello world", hidden_size=64, epochs=100, seed=0)
+    >>> model.sample("h", 10, temperature=0)
+    'ello world'
+    """
+    began = time.perf_counter()
+    if isinstance(init_from, (str, os.PathLike)):
+        init_from = files.load(init_from)
+    if init_from is not None and not isinstance(init_from, CharRNN):
+        raise TypeError(f"init_from must be a CharRNN or the path of one, got {type(init_from).__name__}")
+    if resume and checkpoint is None:
+        raise ValueError("resume must come with checkpoint, the file to resume from")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable, got {callback!r}")
+    for name, given in (("cell", cell), ("hidden_size", hidden_size), ("num_layers", num_layers), ("dtype", dtype)):
+        _check_same(name, given, init_from)
+    if init_from is not None:
+        cell, hidden_size, num_layers = init_from.cell, init_from.hidden_size, init_from.num_layers
+        dtype = init_from.dtype.name
+    num_threads = num_threads_or_default(num_threads)
+    checkpoint_seconds = number("checkpoint_seconds", checkpoint_seconds, 0)
+
+    text = corpus.read(data, encoding=encoding, vocabulary=None if init_from is None else init_from.vocabulary)
+    if len(text) < 2:
+        raise ValueError(f"text has {len(text)} character{'s' * (len(text) != 1)}; training needs at least 2")
+    if val_fraction is None:
+        val_fraction = default_val_fraction(len(text)) if text.num_documents != 1 else 0.0
+    training, validation = text.split(number("val_fraction", val_fraction, 0, 1, below=True))
+    rule = defaults(len(training) - 1)
+    hidden_size = integer("hidden_size", rule["hidden_size"] if hidden_size is None else hidden_size, 1)
+    batch_size = integer("batch_size", rule["batch_size"] if batch_size is None else batch_size, 1)
+    if batch_size > len(training) - 1:
+        raise ValueError(
+            f"batch_size must be at most {len(training) - 1}, the characters to predict in the text, got {batch_size}"
+        )
+    if epochs is None:
+        epochs = rule["epochs"] if max_seconds is None else math.inf
+    else:
+        epochs = number("epochs", epochs, 0, above=True)
+    if learning_rate is None:
+        learning_rate = default_learning_rate(len(training) - 1, hidden_size)
+    settings = Settings(
+        cell=choice("cell", "rnn" if cell is None else cell, CELLS),
+        hidden_size=hidden_size,
+        num_layers=integer("num_layers", 1 if num_layers is None else num_layers, 1),
+        dropout=number("dropout", dropout, 0, 1, below=True),
+        optimizer=choice("optimizer", optimizer, OPTIMIZERS),
+        learning_rate=number("learning_rate", learning_rate, 0),
+        schedule=choice("schedule", schedule, SCHEDULES),
+        warmup=number("warmup", warmup, 0, 1),
+        clip_norm=math.inf if clip_norm is None else number("clip_norm", clip_norm, 0, above=True),
+        clip_value=math.inf if clip_value is None else number("clip_value", clip_value, 0, above=True),
+        weight_decay=number("weight_decay", weight_decay, 0),
+        momentum=number("momentum", momentum, 0, 1, below=True),
+        beta1=number("beta1", beta1, 0, 1, below=True),
+        beta2=number("beta2", beta2, 0, 1, below=True),
+        batch_size=batch_size,
+        seq_length=min(
+            integer("seq_length", rule["seq_length"] if seq_length is None else seq_length, 1), len(training) - 1
+        ),
+        epochs=epochs,
+        max_seconds=math.inf if max_seconds is None else number("max_seconds", max_seconds, 0, above=True),
+        val_fraction=val_fraction,
+        seed=integer("seed", seed, 0, 2**64 - 1),
+        dtype=choice("dtype", "float32" if dtype is None else np.dtype(dtype).name, ("float32", "float64")),
+    )
+    if init_from is None:
+        model = CharRNN(
+            text.vocabulary,
+            cell=settings.cell,
+            hidden_size=settings.hidden_size,
+            num_layers=settings.num_layers,
+            dtype=settings.dtype,
+            seed=settings.seed,
+        )
+    else:
+        model = CharRNN.from_state_dict(init_from.vocabulary, init_from.state_dict())
+    run = _Run(settings, model, training, validation, num_threads, began)
+    if checkpoint is not None:
+        run.keep_checkpoint(Path(checkpoint), checkpoint_seconds, resume)
+    with Progress(progress, epochs=settings.epochs) as bar:
+        return run.train([bar.update] if callback is None else [bar.update, callback])
+
+
+def _check_same(name: str, given: Any, init_from: CharRNN | None) -> None:
+    if given is not None and init_from is not None and given != getattr(init_from, name):
+        raise ValueError(f"{name} must be {getattr(init_from, name)!r}, as of the model in init_from, got {given!r}")
+
+
+class _Run:
+    """One training: what changes from step to step, and what is done with it between the calls of the kernel."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        model: CharRNN,
+        training: corpus.Corpus,
+        validation: corpus.Corpus | None,
+        num_threads: int,
+        began: float,
+    ) -> None:
+        self.settings = settings
+        self.model = model
+        self.training = training
+        self.validation = validation
+        self.num_threads = num_threads
+        self.began = began
+        self.history = model.history = History(chars_per_step=settings.batch_size * settings.seq_length)
+        self.moments = np.zeros_like(model._arena)
+        self.squares = np.zeros_like(model._arena)
+        self.trainer = model._kernels.Trainer(
+            model._network,
+            model._arena,
+            settings.seq_length,
+            settings.batch_size,
+            moments=self.moments,
+            squares=self.squares,
+            optimizer=settings.optimizer,
+            momentum=settings.momentum,
+            beta1=settings.beta1,
+            beta2=settings.beta2,
+            eps=1e-10 if settings.optimizer == "adagrad" else 1e-8,
+            weight_decay=settings.weight_decay,
+            clip_norm=settings.clip_norm,
+            clip_value=settings.clip_value,
+            seed=settings.seed,
+            end=-1 if model.vocabulary.end is None else model.vocabulary.end,
+            dropout=settings.dropout,
+            num_threads=num_threads,
+        )
+        self.best = model._arena.copy()
+        self.best_val_loss = math.inf
+        self.kept = began
+        self.validation_seconds = 0.0
+        self.checkpoint: Path | None = None
+        self.checkpoint_seconds = math.inf
+        self.saved = began
+        self._read_epoch(0)
+        self.steps_per_epoch = self.trainer.steps_left()
+        self.total_steps = math.inf
+        if not math.isinf(settings.epochs):
+            self.total_steps = max(round(settings.epochs * self.steps_per_epoch), 1)
+
+    def _read_epoch(self, epoch: int) -> None:
+        """Documents come in another order each epoch, which seed and epoch determine."""
+        stream = self.training
+        if stream.num_documents:
+            stream = stream.shuffled(np.random.default_rng([self.settings.seed, epoch]))
+        starts, length = stream.streams(self.settings.batch_size)
+        period = len(stream) - 1 if stream.num_documents else 0
+        self.trainer.read(stream.codes, stream.table, starts, length, period)
+
+    # The loop
+
+    def train(self, observers: list[Callable[[Report], Any]]) -> CharRNN:
+        try:
+            self._loop(observers)
+        except KeyboardInterrupt:
+            if self.checkpoint is not None:
+                self._save_checkpoint()
+            raise TrainingInterrupted(self.model) from None
+        if self.checkpoint is not None:
+            self._save_checkpoint()
+        if self.validation is not None:
+            self.model._arena[:] = self.best
+        return self.model
+
+    def _loop(self, observers: list[Callable[[Report], Any]]) -> None:
+        next_validation = self._next_validation()
+        rate = 0.0  # steps a second
+        while self._done() < 1:
+            start, step = self._seconds(), self.trainer.step
+            steps = min(max(int(rate * LOOK_SECONDS), 1), 2 * self.trainer.steps_left() + 1, self.total_steps - step)
+            if not math.isinf(self.total_steps):
+                steps = min(steps, max(math.ceil(next_validation * self.total_steps) - step, 1))
+            if self.training.num_documents:
+                steps = min(steps, self.trainer.steps_left())
+            losses, learning_rates = self._steps(int(steps), rate)
+            stop = self._seconds()
+            rate = len(losses) / max(stop - start, 1e-9)
+            validated = self._done() >= next_validation or self._done() >= 1
+            if validated:
+                self._validate()
+                next_validation = self._next_validation()
+            elif self.validation is None:
+                self._keep_good()
+            self._save_checkpoint_now_and_then()
+            report = Report(
+                step=self.trainer.step,
+                epoch=self.trainer.step / self.steps_per_epoch,
+                loss=float(losses.mean()),
+                val_loss=self.history.val_losses[-1] if self.history.val_losses else None,
+                validated=validated and self.validation is not None,
+                learning_rate=float(learning_rates[-1]),
+                chars_per_second=rate * self.history.chars_per_step,
+                seconds=self._seconds(),
+                done=min(self._done(), 1.0),
+                model=self.model,
+            )
+            for observe in observers:
+                observe(report)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.began
+
+    def _done(self) -> float:
+        """The share of the training that is done; time is kept for a last validation."""
+        limit = self.settings.max_seconds
+        by_time = self._seconds() / max(limit - self.validation_seconds, 1e-9) if not math.isinf(limit) else 0.0
+        return max(self.trainer.step / self.total_steps, by_time)
+
+    def _next_validation(self) -> float:
+        """The share of the training at which to validate next; by the last one, which a resumed training knows too."""
+        if self.validation is None:
+            return 1.0
+        done = self._done()
+        if math.isinf(self.settings.max_seconds):
+            done = self.history.val_steps[-1] / self.total_steps if self.history.val_steps else 0.0
+        return (math.floor(done * VALIDATIONS + 1e-9) + 1) / VALIDATIONS
+
+    def _steps(self, steps: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
+        """Makes these steps; their losses and learning rates."""
+        step, start = self.trainer.step, self._seconds()
+        learning_rates = self._learning_rates(step, steps, rate)
+        losses = np.empty(steps)
+        try:
+            made = self.trainer.train(learning_rates, losses)
+        finally:
+            made = self.trainer.step - step
+            self.history.add(step, losses[:made], learning_rates[:made], start, self._seconds())
+        if self.training.num_documents and self.trainer.position == 0:
+            self._read_epoch(self.trainer.passes)
+        if made < steps or losses.max() > DIVERGED_LOSS:
+            self._diverge(step + made + 1 if made < steps else step + int(losses.argmax()) + 1, losses[:made])
+        return losses, learning_rates
+
+    def _learning_rates(self, step: int, steps: int, rate: float) -> np.ndarray:
+        """Of the steps after `step`, when some `rate` of them are made in a second."""
+        s = self.settings
+        steps_in_all = self.total_steps
+        if not math.isinf(s.max_seconds):
+            left = (s.max_seconds - self.validation_seconds - self._seconds()) * rate
+            steps_in_all = min(steps_in_all, step + max(left, steps))
+        done = (step + np.arange(steps)) / steps_in_all
+        rising = np.minimum((step + 1 + np.arange(steps)) / max(s.warmup * steps_in_all, 1), 1)
+        return s.learning_rate * rising * SCHEDULES[s.schedule](done)
+
+    def _diverge(self, step: int, losses: np.ndarray) -> None:
+        s = self.settings
+        loss = losses.max() if losses.size and losses.max() > DIVERGED_LOSS else self.trainer.last_loss
+        self.model._arena[:] = self.best
+        raise DivergenceError(
+            f"training diverged at step {step}: the loss became {loss:.4g}, the gradient's norm {self.trainer.last_norm:.4g}; "
+            f"try a smaller learning_rate (it is {s.learning_rate:g}) or clip_norm (it is {s.clip_norm:g})",
+            step,
+            self.model,
+        )
+
+    def _validate(self) -> None:
+        """The loss of the validation part, in parallel rows that each read some of what precedes them first."""
+        if self.validation is None:
+            return
+        start = time.perf_counter()
+        loss = self.model._validation_loss(self.validation, self.num_threads)
+        self.history.val_steps.append(self.trainer.step)
+        self.history.val_losses.append(loss)
+        self.history.val_times.append(self._seconds())
+        if loss < self.best_val_loss:
+            self.best_val_loss = loss
+            self.best[:] = self.model._arena
+        self.validation_seconds = max(self.validation_seconds, time.perf_counter() - start)
+
+    def _keep_good(self) -> None:
+        """Without a validation part, the parameters to fall back on should the training diverge."""
+        if time.perf_counter() - self.kept > 1:
+            self.kept = time.perf_counter()
+            self.best[:] = self.model._arena
+
+    # Checkpoints
+
+    def keep_checkpoint(self, path: Path, seconds: float, resume: bool) -> None:
+        """Save to `path` every so many seconds; go on from what is there where `resume`."""
+        self.checkpoint = path
+        self.checkpoint_seconds = seconds
+        self.fingerprint = _fingerprint(self.training, self.validation)
+        if resume and path.exists():
+            self._restore(path)
+
+    def _save_checkpoint_now_and_then(self) -> None:
+        if self.checkpoint is not None and time.perf_counter() - self.saved >= self.checkpoint_seconds:
+            self._save_checkpoint()
+
+    def _save_checkpoint(self) -> None:
+        assert self.checkpoint is not None
+        arenas = {"parameters": self.model._arena, "moments": self.moments, "squares": self.squares, "best": self.best}
+        tensors = {
+            f"{kind}.{name}": np.ascontiguousarray(array)
+            for kind, arena in arenas.items()
+            for name, array in self.model._network.views(arena).items()
+        }
+        record = {
+            **files.describe(self.model),
+            "kind": "checkpoint",
+            "settings": {name: getattr(self.settings, name) for name in Settings.KEPT},
+            "text": self.fingerprint,
+            "step": self.trainer.step,
+            "position": self.trainer.position,
+            "passes": self.trainer.passes,
+            "seconds": self._seconds(),
+            "best_val_loss": None if math.isinf(self.best_val_loss) else self.best_val_loss,
+            "history": dataclasses.asdict(self.history),
+        }
+        files.write(self.checkpoint, {**tensors, "state": self.trainer.get_state()}, record)
+        self.saved = time.perf_counter()
+
+    def _restore(self, path: Path) -> None:
+        tensors, record = files.read(path, kind="checkpoint")
+        for name in Settings.KEPT:
+            before, now = record["settings"].get(name), getattr(self.settings, name)
+            if before != now:
+                raise ValueError(f"{name} must be {before!r}, as in the training that {path} holds, got {now!r}")
+        if record["text"] != self.fingerprint:
+            raise ValueError(f"data must be the text that {path} was trained on, got another one")
+        arenas = {"parameters": self.model._arena, "moments": self.moments, "squares": self.squares, "best": self.best}
+        try:
+            for kind, arena in arenas.items():
+                for name, array in self.model._network.views(arena).items():
+                    array[...] = tensors[f"{kind}.{name}"]
+            self._read_epoch(record["passes"])
+            self.trainer.restore(record["step"], record["position"], record["passes"], tensors["state"])
+            self.history = self.model.history = History(**record["history"])
+            self.best_val_loss = math.inf if record["best_val_loss"] is None else record["best_val_loss"]
+            self.began -= record["seconds"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise files.ModelFileError(f"{path} is a damaged checkpoint: {error}") from None
+
+
+def _fingerprint(*streams: corpus.Corpus | None) -> str:
+    """A hash of what is trained and validated on."""
+    digest = hashlib.blake2b(digest_size=16)
+    for stream in streams:
+        if stream is not None:
+            digest.update(repr((stream.vocabulary.characters, len(stream), stream.codes.dtype.str)).encode("utf-8", "replace"))
+            digest.update(stream.table)
+            digest.update(np.ascontiguousarray(stream.codes).view(np.uint8))
+    return digest.hexdigest()

@@ -1,0 +1,74 @@
+"""Builds the extensions and nothing else; the metadata is in pyproject.toml.
+
+charrnn/kernels/kernels.pyx is compiled once for each instruction set (on Linux for x86-64: levels v2, v3 and v4;
+elsewhere once for the compiler's own choice) and for float32 and float64. charrnn.kernels picks one at import.
+
+CHARRNN_DEBUG=1 builds with bounds checks and with traps on undefined behaviour, and slowly running code.
+"""
+
+import os
+import sys
+import sysconfig
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+DEBUG = os.environ.get("CHARRNN_DEBUG", "0") not in ("", "0")
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": DEBUG,
+    "freethreading_compatible": False,
+}
+
+if sys.platform == "win32":
+    FLAGS = ["/O2"]
+elif DEBUG:
+    FLAGS = ["-O1", "-g", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", "-fno-sanitize=alignment"]
+else:
+    # FMA contraction but no -ffast-math: that breaks NaN checks and sets flush-to-zero for the whole process.
+    FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+
+if sysconfig.get_platform() == "linux-x86_64":
+    LEVELS = {
+        "x86-64-v2": ["-march=x86-64-v2"],
+        "x86-64-v3": ["-march=x86-64-v3"],
+        "x86-64-v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    }
+else:
+    LEVELS = {"generic": []}
+
+
+def kernels(level, dtype):
+    """The extension for an instruction set and a number type, from C code of its own."""
+    name = f"_{level.replace('-', '_')}_{dtype}"
+    source = Extension(f"charrnn.kernels.{name}", ["charrnn/kernels/kernels.pyx"])
+    (extension,) = cythonize(source, build_dir=f"build/{name}", compiler_directives=DIRECTIVES, quiet=True)
+    # Not before: cythonize hands what it finds in one Extension on to the next one of the same source.
+    extension.include_dirs = ["charrnn/kernels"]
+    extension.depends = ["charrnn/kernels/simd.h", "charrnn/kernels/threads.h"]
+    extension.define_macros = [("CHARRNN_FLOAT64", "1")] if dtype == "float64" else []
+    extension.extra_compile_args = FLAGS + LEVELS[level]
+    return extension
+
+
+class parallel_build_ext(build_ext):
+    """Compiles as many extensions at a time as there are cores."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = os.cpu_count()
+
+
+setup(
+    ext_modules=[
+        *cythonize(Extension("charrnn.kernels.cpu", ["charrnn/kernels/cpu.pyx"]), build_dir="build/cpu", quiet=True),
+        *(kernels(level, dtype) for level in LEVELS for dtype in ("float32", "float64")),
+    ],
+    cmdclass={"build_ext": parallel_build_ext},
+)
