@@ -31,7 +31,7 @@ elif DEBUG:
     FLAGS = ["-O1", "-g", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", "-fno-sanitize=alignment"]
 else:
     # FMA contraction but no -ffast-math: that breaks NaN checks and sets flush-to-zero for the whole process.
-    FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+    FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-attributes"]
 
 if sysconfig.get_platform() == "linux-x86_64":
     LEVELS = {

@@ -1,11 +1,12 @@
 """Text as a stream of symbols, and where the parallel readers of a batch stand in it.
 
 Every kind of data is an iterator of blocks of code points, which can be run again: the first run finds the
-characters, the second looks their indices up. So no more is held than those indices, and a large file whose bytes
-are its code points is not copied at all, but mapped.
+characters, the second looks their indices up. So no more is held than those indices, and a large file whose
+bytes are its code points is not copied at all, but mapped.
 
-Documents are one stream, END d1 END d2 ... dn END. Wherever the input is END the state before it is zero, so that
-nothing else has to keep them apart. Both ends are the same symbol: the stream is a ring of one symbol fewer.
+Documents are one stream, END d1 END d2 ... dn END. Wherever the input is END the state before it is zero, so
+that nothing else has to keep them apart. Both ends are the same symbol: the stream is a ring of one symbol
+fewer.
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ class Corpus:
         Parameters
         ----------
         val_fraction : float
-            The part of the symbols to validate on, at least 0 and below 1. Documents are cut between two of them,
-            as near to that as leaves one on either side, and the END there belongs to both parts.
+            The part of the symbols to validate on, at least 0 and below 1. Documents are cut between two of
+            them, as near to that as leaves one on either side, and the END there belongs to both parts.
 
         Returns
         -------
@@ -129,8 +130,8 @@ class Corpus:
         cut = int(len(self) * (1 - val_fraction))
         if self.vocabulary.end is None:
             if min(cut, len(self) - cut) < 2:
-                raise ValueError("val_fraction must leave at least 2 characters to train on and 2 to validate on, "
-                                 f"got {val_fraction} of {len(self)}")
+                raise ValueError("val_fraction must leave at least 2 characters to train on and 2 to "
+                                 f"validate on, got {val_fraction} of {len(self)}")
             return self._part(0, cut), self._part(cut, len(self))
         between = self._ends[1:-1]
         if not len(between):
@@ -144,10 +145,10 @@ class Corpus:
     def streams(self, batch_size: int) -> tuple[np.ndarray, int]:
         """Place the parallel readers of a batch, so that together they read every prediction.
 
-        Reader b has the inputs from `starts[b]` on, `length` of them, and the targets one later. In a text the
-        readers lie evenly, and overlap by one prediction at most. In documents each starts at the END at or before
-        that place, and reads on at the beginning from the last symbol, which is END as well: input p is the symbol
-        at p modulo `num_predictions`.
+        Reader b has the inputs from `starts[b]` on, `length` of them, and the targets one later. In a text
+        the readers lie evenly, and overlap by one prediction at most. In documents each starts at the END at
+        or before that place, and reads on at the beginning from the last symbol, which is END as well: input
+        p is the symbol at p modulo `num_predictions`.
 
         Parameters
         ----------
@@ -172,8 +173,8 @@ class Corpus:
             raise TypeError(f"batch_size must be an int, got {type(batch_size).__name__}") from None
         predictions = self.num_predictions
         if not 1 <= batch_size <= predictions:
-            raise ValueError(f"batch_size must be from 1 to {predictions}, the number of characters to predict, "
-                             f"got {batch_size}")
+            raise ValueError(f"batch_size must be from 1 to {predictions}, the number of characters to "
+                             f"predict, got {batch_size}")
         starts = np.arange(batch_size, dtype=np.int64) * predictions // batch_size
         if self.vocabulary.end is None:
             return starts, -(-predictions // batch_size)
@@ -218,19 +219,20 @@ def read(
 ) -> Corpus:
     r"""Read a text or a set of documents.
 
-    Every code point is a character as it stands: ``"\r\n"`` is two, NUL is one, and so is a lone surrogate in a
-    str. Nothing is normalised. Only the byte-order mark at the start of a UTF-8, UTF-16 or UTF-32 file is dropped.
+    Every code point is a character as it stands: ``"\r\n"`` is two, NUL is one, and so is a lone surrogate in
+    a str. Nothing is normalised. Only the byte-order mark at the start of a UTF-8, UTF-16 or UTF-32 file is
+    dropped.
 
     Parameters
     ----------
     data : str, bytes, os.PathLike or iterable of str or bytes
-        A str is the text itself, never a path. Bytes are text in Latin-1: byte n is the character U+00n. A path is
-        a text file. An iterable is a set of documents; a Python set is read in sorted order.
+        A str is the text itself, never a path. Bytes are text in Latin-1: byte n is the character U+00n. A
+        path is a text file. An iterable is a set of documents; a Python set is read in sorted order.
     encoding : str, default "utf-8"
         That of a file.
     vocabulary : Vocabulary, optional
-        The symbols of a model. With END among them a text is a single document. By default the characters of the
-        data in the order of their code points, with END for documents.
+        The symbols of a model. With END among them a text is a single document. By default the characters of
+        the data in the order of their code points, with END for documents.
     name : str, default "data"
         What an error calls the data, where it is not a file.
 
@@ -243,15 +245,16 @@ def read(
     TypeError
         If `data` or a document is of another type.
     ValueError
-        If the data has no characters, or one that is not in the `vocabulary`; if they are documents and that has no
-        END; if the file is not in this encoding, or there is no such encoding.
+        If the data has no characters, or one that is not in the `vocabulary`; if they are documents and that
+        has no END; if the file is not in this encoding, or there is no such encoding.
     OSError
         If the file cannot be read.
 
     Notes
     -----
-    The memory is that of the indices and a few megabytes. A file of 64 MiB or more takes none: it is memory-mapped if
-    it is in Latin-1, or has ASCII characters only, and so must not change while the corpus is in use.
+    The memory is that of the indices and a few megabytes. A file of 64 MiB or more takes none: it is
+    memory-mapped if it is in Latin-1, or has ASCII characters only, and so must not change while the corpus
+    is in use.
 
     Examples
     --------
@@ -296,7 +299,8 @@ def _corpus(
         if not len(points):
             raise ValueError(f"{name} has no characters")
         vocabulary = Vocabulary(text_of(points), end=documents is not None)
-    if mapped and not single and vocabulary.dtype == np.uint8 and vocabulary.look_up(points).min(initial=0) >= 0:
+    known = vocabulary.look_up(points).min(initial=0) == 0
+    if mapped and known and not single and vocabulary.dtype == np.uint8:
         codes = mapped(points, size)
         if codes is not None:
             return Corpus(vocabulary, codes, np.maximum(vocabulary.look_up(IDENTITY), 0).astype(np.uint8))
@@ -362,13 +366,14 @@ def _documents(data: Iterable[str | bytes], name: str) -> list[str]:
         if isinstance(document, bytes):
             documents[number] = document.decode("latin-1")
         elif not isinstance(document, str):
-            raise TypeError(f"document {number} of {name} must be str or bytes, got {type(document).__name__}")
+            kind = type(document).__name__
+            raise TypeError(f"document {number} of {name} must be str or bytes, got {kind}")
     return sorted(documents) if isinstance(data, (set, frozenset)) else documents
 
 
 def _document_blocks(documents: list[str]) -> Iterator[np.ndarray]:
     yield _END_BLOCK
-    ends = np.cumsum([0, *(len(document) + 1 for document in documents)])
+    ends = np.cumsum(np.fromiter(chain([-1], map(len, documents)), np.int64, len(documents) + 1) + 1)
     for first, last in _groups(ends):
         if last == first + 1:
             yield from code_point_blocks(documents[first])
@@ -390,8 +395,8 @@ def _groups(ends: np.ndarray) -> Iterator[tuple[int, int]]:
 def _place(documents: list[str], position: int) -> str:
     """Where a position of the stream lies in the documents."""
     position -= 1
-    for number, document in enumerate(documents):
-        if position < len(document):
-            break
-        position -= len(document) + 1
+    number = 0
+    while position > len(documents[number]):
+        position -= len(documents[number]) + 1
+        number += 1
     return f"position {position} of document {number}"

@@ -1,12 +1,15 @@
-"""How a training shows on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""How a training shows on stderr: a bar on a terminal, a line now and then elsewhere, and samples of its model."""
 
 from __future__ import annotations
 
 import math
+import shutil
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from charrnn.model import CharRNN
     from charrnn.train import Report
 
 
@@ -14,7 +17,7 @@ class Progress:
     """Shows reports, from the second second of a training on."""
 
     def __init__(self, show: bool, epochs: float) -> None:
-        self.show = show
+        self.show = show and sys.stderr is not None
         self.epochs = epochs
         self.bar: Any = None
         self.next_line = 1.0
@@ -34,32 +37,85 @@ class Progress:
         elif report.seconds >= self.next_line or report.done == 1:
             self.next_line = report.seconds * 1.2
             left = report.seconds * (1 / max(report.done, 1e-9) - 1)
-            print(f"{report.done:4.0%}  {self._describe(report)}  {left:.0f} s left", file=sys.stderr, flush=True)
+            write(f"{report.done:4.0%}  {self._describe(report)}, {left:.0f} s left")
 
     def _update_bar(self, report: Report) -> None:
         if self.bar is None:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=1.0, file=sys.stderr, bar_format="{percentage:3.0f}%|{bar}| {desc}  {remaining} left",
+            self.bar = tqdm(total=1.0, file=sys.stderr, bar_format="{percentage:3.0f}%|{bar}| {desc}, {remaining} left",
                             initial=0, dynamic_ncols=True)
             self.bar.start_t -= report.seconds
-        self.bar.set_description_str(self._describe(report), refresh=False)
+        self.bar.set_description_str(self._describe(report, shutil.get_terminal_size().columns), refresh=False)
         self.bar.update(report.done - self.bar.n)
 
-    def write(self, text: str) -> None:
-        """Lines above the bar."""
-        if self.bar is not None:
-            self.bar.write(text, file=sys.stderr)
-        else:
-            print(text, file=sys.stderr, flush=True)
-
-    def _describe(self, report: Report) -> str:
+    def _describe(self, report: Report, columns: int = 100) -> str:
         epochs = "" if math.isinf(self.epochs) else f"/{self.epochs:.3g}"
-        validation = "" if report.val_loss is None else f"  val {report.val_loss:.3f}"
+        validation = "" if report.val_loss is None or columns < 100 else f", val {report.val_loss:.3f}"
         return (
-            f"epoch {report.epoch:.2f}{epochs}  loss {report.loss:.3f} nats, {report.loss / math.log(2):.3f} bits"
-            f"{validation}  {_thousands(report.chars_per_second)} chars/s"
+            f"epoch {report.epoch:.2f}{epochs}, {report.loss:.3f} nats, {report.loss / math.log(2):.3f} bits"
+            f"{validation}, {_thousands(report.chars_per_second)} chars/s"
         )
+
+
+class Samples:
+    """A callback that writes what the model has learned so far: every SECONDS, after a validation if there are any."""
+
+    SECONDS = 10.0
+    LENGTH = 200
+    LINES = 5
+    # A large model draws less than LENGTH: the training waits for it, and Ctrl-C too.
+    MAX_SECONDS = 0.3
+
+    def __init__(self) -> None:
+        self.last: float | None = None
+
+    def __call__(self, report: Report) -> None:
+        if self.last is None:
+            self.last = report.seconds
+        between = report.val_loss is not None and not report.validated
+        if between or report.done == 1 or report.seconds < self.last + self.SECONDS:
+            return
+        self.last = report.seconds
+        loss = f"loss {report.loss:.3f}" if report.val_loss is None else f"val {report.val_loss:.3f}"
+        lines = self._draw(report.model, seed=report.step)
+        write("\n".join([f"epoch {report.epoch:.2f}, {loss} nats, a sample:", *(f"  | {line}" for line in lines)]))
+
+    def _draw(self, model: CharRNN, seed: int) -> list[str]:
+        """Some lines, or some documents, in printable characters."""
+        start = time.perf_counter()
+        lines: list[str] = []
+        while len(lines) < self.LINES and time.perf_counter() - start < self.MAX_SECONDS:
+            characters = []
+            for character in model.stream("", self.LENGTH, rng=seed + len(lines)):
+                characters.append(character)
+                if time.perf_counter() - start > self.MAX_SECONDS:
+                    break
+            text = "".join(characters).replace("\r\n", "\n")
+            if model.vocabulary.end is None:
+                lines = text.strip("\n").split("\n")
+                break
+            lines.append(text)
+        return [printable(line) for line in lines[: self.LINES]]
+
+
+def write(text: str) -> None:
+    """Lines on stderr, above the bar where there is one; a stderr that is gone must not end a training."""
+    if sys.stderr is None:
+        return
+    tqdm = sys.modules.get("tqdm")
+    try:
+        if tqdm is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            tqdm.tqdm.write(text, file=sys.stderr)
+    except OSError:
+        pass
+
+
+def printable(text: str) -> str:
+    """The text with escapes in place of what would not show, or would command the terminal."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _thousands(x: float) -> str:

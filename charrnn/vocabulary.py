@@ -1,7 +1,8 @@
 """The symbols that a model knows: characters, which are Unicode code points, and END.
 
-Text becomes symbols in blocks of code points, each looked up at once in a table of all of them, so that neither
-speed nor memory depends on how the text is stored. In such a block END is one code point more than Unicode has.
+Text becomes symbols in blocks of code points, each looked up at once in a table of all of them, so that
+neither speed nor memory depends on how the text is stored. In such a block END is one code point more than
+Unicode has.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ class Vocabulary:
         other = self._table[self._points] != np.arange(size)
         if other.any():
             first = int(other.argmax())
-            raise ValueError(f"characters must be distinct, got {self.characters[first]!r} at position {first} "
-                             f"and at position {self._table[self._points[first]]}")
+            raise ValueError(f"characters must be distinct, got {self.characters[first]!r} at position "
+                             f"{first} and at position {self._table[self._points[first]]}")
 
     def __len__(self) -> int:
         return len(self._points)
@@ -90,7 +91,9 @@ class Vocabulary:
         return hash((self.characters, self.end))
 
     def __repr__(self) -> str:
-        shown = self.characters if len(self.characters) <= 24 else f"{self.characters[:16]}…{self.characters[-7:]}"
+        shown = self.characters
+        if len(shown) > 24:
+            shown = f"{shown[:16]}…{shown[-7:]}"
         return f"<Vocabulary of {self._count()} {shown!r}{'' if self.end is None else ' and END'}>"
 
     def encode(self, text: str | bytes, name: str = "text") -> np.ndarray:
@@ -122,10 +125,12 @@ class Vocabulary:
         if not isinstance(text, (str, bytes, bytearray)):
             raise TypeError(f"{name} must be str or bytes, got {type(text).__name__}")
         indices = np.empty(len(text), self.dtype)
-        self.encode_blocks(code_point_blocks(text), indices, lambda position: f"position {position} of {name}")
+        self.encode_blocks(code_point_blocks(text), indices, lambda index: f"position {index} of {name}")
         return indices
 
-    def encode_blocks(self, blocks: Iterable[np.ndarray], indices: np.ndarray, place: Callable[[int], str]) -> int:
+    def encode_blocks(
+        self, blocks: Iterable[np.ndarray], indices: np.ndarray, place: Callable[[int], str]
+    ) -> int:
         """Put the indices of blocks of code points into an array, of which `place` names a position.
 
         Returns how many they are; once they are more than the array holds, none are put there any more.
@@ -135,8 +140,8 @@ class Vocabulary:
             found = self.look_up(block)
             if found.min(initial=0) < 0:
                 unknown = int((found < 0).argmax())
-                raise ValueError(f"{chr(block[unknown])!r} at {place(start + unknown)} is not among the model's "
-                                 f"{self._count()}")
+                raise ValueError(f"{chr(block[unknown])!r} at {place(start + unknown)} is not among the "
+                                 f"model's {self._count()}")
             if start + len(block) <= len(indices):
                 indices[start : start + len(block)] = found
             start += len(block)
@@ -170,7 +175,7 @@ class Vocabulary:
         --------
         >>> Vocabulary("abc", end=True).decode([2, 0, 3])
         Traceback (most recent call last):
-        ValueError: indices must be those of characters, got 3 at position 2, which is END
+        ValueError: indices must not be END, which has no character, got 3 at position 2
         """
         indices = np.asarray(indices)
         if indices.ndim != 1:
@@ -183,9 +188,11 @@ class Vocabulary:
         if wrong.any():
             position = int(wrong.argmax())
             index = int(indices[position])
-            rule = "those of characters" if index == self.end else f"from 0 to {len(self.characters) - 1}"
-            raise ValueError(f"indices must be {rule}, got {index} at position {position}"
-                             f"{', which is END' if index == self.end else ''}")
+            if index == self.end:
+                rule = "not be END, which has no character"
+            else:
+                rule = f"be from 0 to {len(self.characters) - 1}"
+            raise ValueError(f"indices must {rule}, got {index} at position {position}")
         return text_of(self._points[indices])
 
     def _count(self) -> str:

@@ -6,9 +6,9 @@ T time, B batch, V vocabulary, H hidden units, L layers, N = T B positions.
     logits[t] = W_head h[t] + b_head                        from h of the uppermost layer
     loss = mean over t, b of -log softmax(logits[t, b])[targets[t, b]]
 
-A backward stands under its forward; dx is the gradient of the loss with respect to x. Parameters and gradients
-are dicts with the names and shapes of torch.nn.RNN (as `rnn`) and torch.nn.Linear (as `head`). No function
-changes its arguments, and float32 arrays are widened before anything is computed.
+A backward stands under its forward; dx is the gradient of the loss with respect to x. Parameters and
+gradients are dicts with the names and shapes of torch.nn.RNN (as `rnn`) and torch.nn.Linear (as `head`).
+No function changes its arguments, and float32 arrays are widened before anything is computed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def layer_backward(
 ) -> tuple[Array, Array, Array, Array]:
     """dx (T, B, input), dweight_ih, dweight_hh, dbias: backpropagation through time.
 
-    h[t] acts on the loss by the layers above, which give dh[t], and by h_prev[t+1], unless an END lies between.
+    h[t] acts on the loss through the layers above, which give dh[t], and through h_prev[t+1] if that is h[t].
     """
     dx, dweight_ih, dweight_hh, dbias = np.empty(x.shape), 0, 0, 0
     dh_next = np.zeros(h.shape[1:])
@@ -74,14 +74,12 @@ def layer_backward(
 
 def head_forward(x: Array, weight: Array, bias: Array) -> Array:
     """logits (T, B, V) = W x + b, with x (T, B, H)."""
-    x, W, b = float64(x, weight, bias)
-    return x @ W.T + b
+    return x @ weight.T + bias
 
 
 def head_backward(dlogits: Array, x: Array, weight: Array) -> tuple[Array, Array, Array]:
     """dx (T, B, H), dweight (V, H), dbias (V)."""
-    dlogits, x, W = float64(dlogits, x, weight)
-    return dlogits @ W, np.einsum("tbv,tbh->vh", dlogits, x), dlogits.sum(axis=(0, 1))
+    return dlogits @ weight, np.einsum("tbv,tbh->vh", dlogits, x), dlogits.sum(axis=(0, 1))
 
 
 def below_max(logits: Array) -> Array:
@@ -123,7 +121,7 @@ def layer_params(params: Params, layer: int) -> list[Array]:
 def layers_forward(
     params: Params, inputs: Array, state: Array | None, end: int | None, dropout_masks: Sequence[Array] | None
 ) -> tuple[list[Array], Array, list[Array], list[Array]]:
-    """xs: what goes into layers 0 ... L-1 and the head; ends (T, B): where inputs are END; hs, h_prevs: of layers."""
+    """xs into each layer and the head, ends (T, B) where the input is END, h and h_prev of each layer."""
     (V, H), L = params["head.weight"].shape, sum(name.startswith("rnn.weight_hh") for name in params)
     inputs = np.asarray(inputs)
     ends = np.zeros(inputs.shape, bool) if end is None else inputs == end
@@ -137,11 +135,13 @@ def layers_forward(
     return xs, ends, hs, h_prevs
 
 
-def forward(params: Params, inputs: Array, state: Array | None = None, end: int | None = None) -> tuple[Array, Array]:
-    """logits (T, B, V) and the state (L, B, H) after the last step; inputs (T, B) are symbols.
+def forward(
+    params: Params, inputs: Array, state: Array | None = None, end: int | None = None
+) -> tuple[Array, Array]:
+    """logits (T, B, V) and the state (L, B, H) after the last step, for symbols inputs (T, B).
 
-    state (L, B, H) is before the first step, zero where not given. Where inputs[t, b] == end, the state of every
-    layer of row b is zero before step t.
+    state is that before the first step, by default zero. Where inputs[t, b] == end, the state of every layer
+    of row b is zero before step t.
     """
     xs, _, hs, _ = layers_forward(params, inputs, state, end, None)
     return head_forward(xs[-1], params["head.weight"], params["head.bias"]), np.stack([h[-1] for h in hs])
@@ -157,7 +157,7 @@ def loss_and_grad(
 ) -> tuple[float, Params, Array]:
     """The loss, its gradient by every parameter, and the state (L, B, H) after the last step.
 
-    The given state is a constant. dropout_masks are L arrays (T, B, H) of 0 and 1 / (1 - dropout): that of a layer
+    The given state is a constant. dropout_masks are L arrays (T, B, H) of 0 and 1 / (1 - dropout): a layer's
     multiplies what it hands up, to the next layer or the head, and not what it hands on in time.
     """
     xs, ends, hs, h_prevs = layers_forward(params, inputs, state, end, dropout_masks)
@@ -185,29 +185,27 @@ def clip_norm(grads: Params, max_norm: float) -> tuple[Params, float]:
 
 
 def clip_value(grads: Params, limit: float) -> Params:
-    """Every element, or the nearer of -limit and limit where it lies beyond."""
+    """Every element, or the nearer of -limit and limit where it is beyond."""
     return {name: np.clip(np.asarray(g, np.float64), -limit, limit) for name, g in grads.items()}
 
 
-def sgd(g: Array, m: Array, s: Array, step: int, momentum: float = 0.0) -> tuple[Array, Array, Array]:
+def sgd(g: Array, m: Array, s: Array, step: int, momentum=0.0) -> tuple[Array, Array, Array]:
     m = momentum * m + g
     return m, m, s
 
 
-def adagrad(g: Array, m: Array, s: Array, step: int, eps: float = 1e-10) -> tuple[Array, Array, Array]:
+def adagrad(g: Array, m: Array, s: Array, step: int, eps=1e-10) -> tuple[Array, Array, Array]:
     s = s + g**2
     return g / (np.sqrt(s) + eps), m, s
 
 
-def rmsprop(
-    g: Array, m: Array, s: Array, step: int, alpha: float = 0.99, eps: float = 1e-8
-) -> tuple[Array, Array, Array]:
+def rmsprop(g: Array, m: Array, s: Array, step: int, alpha=0.99, eps=1e-8) -> tuple[Array, Array, Array]:
     s = alpha * s + (1 - alpha) * g**2
     return g / (np.sqrt(s) + eps), m, s
 
 
 def adam(
-    g: Array, m: Array, s: Array, step: int, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+    g: Array, m: Array, s: Array, step: int, beta1=0.9, beta2=0.999, eps=1e-8
 ) -> tuple[Array, Array, Array]:
     m = beta1 * m + (1 - beta1) * g
     s = beta2 * s + (1 - beta2) * g**2
@@ -215,10 +213,10 @@ def adam(
 
 
 class Optimizer:
-    """params := (1 - learning_rate weight_decay) params - learning_rate direction, for Adam that is AdamW.
+    """params := (1 - learning_rate weight_decay) params - learning_rate direction
 
-    direction, m, s = rule(g, m, s, step, **constants), where the rule is sgd, adagrad, rmsprop or adam, m and s are
-    zero at first, and step counts the updates from 1. Equations and constants are those of torch.optim.
+    direction, m, s = rule(g, m, s, step, **constants), with a rule from above, m and s zero at first, step
+    the number of the update, from 1. Equations and defaults are those of torch.optim; adam here is AdamW.
     """
 
     def __init__(self, rule: Callable[..., tuple], weight_decay: float = 0.0, **constants: float) -> None:
@@ -248,10 +246,10 @@ def sample_index(probs: Array, u: float) -> int:
 def filter_probs(
     logits: Array, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
 ) -> Array:
-    """The probabilities (V) to draw from, in vocabulary order: softmax(logits / temperature) over the symbols kept.
+    """softmax(logits / temperature) (V) over the symbols kept, zero for the others, in vocabulary order.
 
-    top_k keeps the k most probable; of these top_p keeps the fewest most probable with at least that share of their
-    probability. Among equals the lower index comes first. temperature 0 keeps the most probable.
+    top_k keeps the k most probable; of these, top_p keeps the fewest most probable that have this share of
+    their probability. Among equals the lower index comes first. temperature 0 keeps only the most probable.
     """
     logits = below_max(logits)
     if temperature == 0:
@@ -280,7 +278,7 @@ def random_params(rng: np.random.Generator, vocab_size: int, hidden_size: int, n
 
 
 def finite_difference(f: Callable[[Array], float], x: Array, eps: float = 1e-5) -> Array:
-    """df/dx by central differences, (f(x + eps) - f(x - eps)) / (2 eps) in each element; the error is O(eps^2)."""
+    """df/dx = (f(x + eps) - f(x - eps)) / (2 eps) in each element, with an error O(eps^2)."""
     dx = np.empty(np.shape(x))
     for i in np.ndindex(dx.shape):
         step = np.zeros(dx.shape)

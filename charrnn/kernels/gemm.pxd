@@ -13,7 +13,7 @@ its successors.
 """
 from libc.string cimport memset
 
-from charrnn.kernels.simd cimport LANES, TILE_ROWS, real, vload, vreal, vstore
+from charrnn.kernels.simd cimport LANES, TILE_ROWS, inlined, real, vload, vreal, vstore
 
 cdef enum:
     TILE_VECTORS = 2
@@ -87,7 +87,7 @@ cdef inline void pack(
         first += width
 
 
-cdef inline void tile(
+cdef inline inlined tile(
     const int rows,             # constants where this is inlined: the loops over them unroll into registers
     const int panels,
     const int vectors,
@@ -119,6 +119,7 @@ cdef inline void tile(
     for i in range(rows):
         for v in range(panels * vectors):
             vstore(c + i * c_stride + v * LANES, sums[i][v])
+    return 0
 
 
 cdef inline void any_tile(

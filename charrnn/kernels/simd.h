@@ -79,6 +79,13 @@ static inline vreal vpow2(vreal shifted)
     return u.x;
 }
 
+/* The result type, always 0, of a function that has to be inlined for its loops to unroll. */
+#if defined(__GNUC__)
+#define inlined_int __attribute__((always_inline)) int
+#else
+#define inlined_int int
+#endif
+
 /* Rows of the register tile, two vectors wide: its sums, a row of B and a number of A must fit the 32 registers
  * of AVX-512 and NEON, or the 16 of AVX2 and SSE. */
 #if defined(__AVX512F__) || defined(__aarch64__)

@@ -3,6 +3,7 @@
 cdef extern from "simd.h" nogil:
     ctypedef double real
     ctypedef double vreal
+    ctypedef int inlined "inlined_int"
     enum:
         LANES
         REAL_IS_DOUBLE

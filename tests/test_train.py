@@ -1,0 +1,357 @@
+"""train(): what it learns, that a seed fixes every bit, validation, checkpoints, interruption, divergence, its errors."""
+
+import dataclasses
+import math
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import charrnn
+import charrnn.train
+from charrnn.train import DivergenceError, History, TrainingInterrupted, defaults, train
+
+SONG = "the quick brown fox jumps over the lazy dog; " * 60
+TINY_SHAKESPEARE = Path(__file__).parents[2] / "shared" / "data" / "tinyshakespeare.txt"
+WORDS = ["stone", "sand", "sea", "salt", "shell", "shore", "ship", "sail"]
+
+
+def same_bits(a, b):
+    return all(np.array_equal(a.state_dict()[name], b.state_dict()[name]) for name in a.state_dict())
+
+
+# Learning -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [{"hidden_size": 64, "epochs": 100}, {}])
+def test_hello_world_is_learnt_with_every_seed(arguments):
+    for seed in range(20):
+        model = train("hello world", seed=seed, **arguments)
+        assert model.sample("h", 10, temperature=0) == "ello world"
+        assert model.evaluate("hello world").loss <= 0.025
+
+
+@pytest.mark.parametrize("optimizer, learning_rate", [("sgd", 0.3), ("rmsprop", 0.01), ("adagrad", 0.1), ("adam", 0.01)])
+def test_every_optimizer_learns(optimizer, learning_rate):
+    model = train("hello world", optimizer=optimizer, learning_rate=learning_rate, epochs=200)
+    assert model.evaluate("hello world").loss < 0.05
+
+
+@pytest.mark.parametrize("arguments", [{"num_layers": 2}, {"dtype": "float64"}, {"clip_norm": None, "clip_value": 0.1},
+                                       {"schedule": "linear"}, {"schedule": "constant"}, {"weight_decay": 0.01},
+                                       {"batch_size": 5, "seq_length": 1}, {"num_layers": 2, "dropout": 0.1}])
+def test_every_option_learns(arguments):
+    assert train(SONG, epochs=30, hidden_size=32, **arguments).evaluate(SONG).loss < 0.5
+
+
+def test_documents_are_learnt_each_by_itself():
+    model = train(WORDS, hidden_size=48)
+    drawn = model.sample_many(200, rng=0)
+    assert set(WORDS) <= set(drawn)
+    assert sum(word in WORDS for word in drawn) > 150
+
+
+def test_bytes_a_path_and_a_str_train_the_same_model(tmp_path):
+    (tmp_path / "song.txt").write_text(SONG)
+    models = [train(data, epochs=2) for data in (SONG, SONG.encode(), tmp_path / "song.txt")]
+    assert same_bits(models[0], models[1])
+    assert same_bits(models[0], models[2])
+
+
+@pytest.mark.skipif(not TINY_SHAKESPEARE.exists(), reason="tiny Shakespeare is not here")
+def test_tiny_shakespeare_is_learnt_beyond_its_letter_pairs():
+    model = train(TINY_SHAKESPEARE, hidden_size=128, epochs=2)
+    text = TINY_SHAKESPEARE.read_text()
+    assert model.evaluate(text[int(len(text) * 0.9) :]).loss < 2.1  # of pairs: 2.45
+
+
+def test_init_from_goes_on_where_the_model_was(tmp_path):
+    first = train(SONG, epochs=10, hidden_size=32)
+    first.save(tmp_path / "first.safetensors")
+    before = first.log_prob(SONG[:50])
+    for init_from in (first, tmp_path / "first.safetensors"):
+        second = train(SONG[:500], init_from=init_from, epochs=1, learning_rate=1e-5)
+        assert second.hidden_size == 32
+        assert abs(second.evaluate(SONG).loss - first.evaluate(SONG).loss) < 0.01
+    assert first.log_prob(SONG[:50]).tolist() == before.tolist()
+
+
+# Determinism ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [SONG, WORDS * 20], ids=["text", "documents"])
+@pytest.mark.parametrize("arguments", [{}, {"num_layers": 2, "dropout": 0.3}, {"optimizer": "sgd", "dtype": "float64"}])
+def test_seed_fixes_every_bit_for_any_number_of_threads(data, arguments):
+    models = [train(data, seed=3, num_threads=n, epochs=3, batch_size=7, **arguments) for n in (1, 1, 2, 3, 8)]
+    for model in models[1:]:
+        assert same_bits(models[0], model)
+        assert model.history.losses == models[0].history.losses
+        assert model.history.val_losses == models[0].history.val_losses
+    assert not same_bits(models[0], train(data, seed=4, epochs=3, batch_size=7, **arguments))
+
+
+def test_two_trainings_side_by_side_do_not_meet():
+    alone = [train(SONG, seed=seed, epochs=5, num_threads=2) for seed in (0, 1)]
+    together = [None, None]
+
+    def work(seed):
+        together[seed] = train(SONG, seed=seed, epochs=5, num_threads=2)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(same_bits(a, b) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_training_works_after_a_fork():
+    expected = train(SONG, epochs=1, num_threads=2)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if same_bits(expected, train(SONG, epochs=1, num_threads=2)) else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_validation_does_not_disturb_the_training():
+    text = SONG * 4
+    cut = int(len(text) * 0.9)
+    with_validation = train(text, val_fraction=0.1, epochs=3)
+    without = train(text[:cut], val_fraction=0, epochs=3)
+    assert with_validation.history.losses == without.history.losses
+
+
+# Validation and history -----------------------------------------------------------------------------------------
+
+
+def test_validation_is_the_last_part_of_the_text():
+    text = SONG + "zebra " * 100
+    model = train(text, val_fraction=600 / len(text), epochs=1)
+    assert model.history.val_losses[-1] > 1.5 * model.history.losses[-1]
+
+
+def test_validation_loss_is_nearly_that_of_evaluate():
+    text = SONG * 8
+    model = train(text, epochs=2, val_fraction=0.3)
+    exact = model.evaluate(text[int(len(text) * 0.7) :]).loss
+    assert min(model.history.val_losses) == pytest.approx(exact, abs=0.01)
+
+
+def test_the_model_of_the_best_validation_is_returned():
+    model = train("ab" * 300 + "ba" * 20 + "aabb" * 30, val_fraction=0.2, epochs=60, learning_rate=0.05)
+    text = ("ab" * 300 + "ba" * 20 + "aabb" * 30)
+    validation = text[int(len(text) * 0.8) :]
+    losses = model.history.val_losses
+    assert min(losses) < losses[-1]
+    assert model.evaluate(validation).loss == pytest.approx(min(losses), abs=1e-5)
+
+
+def test_history_covers_every_step_and_stays_short():
+    model = train(SONG, epochs=100, seq_length=5, batch_size=10)
+    history = model.history
+    assert len(history.steps) < History.POINTS
+    assert len(history.steps) == len(history.losses) == len(history.times) == len(history.learning_rates)
+    assert np.all(np.diff(history.steps) == history.stretch)
+    assert np.all(np.diff(history.times) >= 0)
+    assert history.chars_per_step == 50
+
+
+def test_schedule_warms_up_and_goes_to_zero():
+    rates = np.array(train(SONG, epochs=20, learning_rate=0.01, warmup=0.1).history.learning_rates)
+    assert rates[0] < 0.1 * rates.max()
+    assert rates.max() == pytest.approx(0.01, rel=0.1)
+    assert rates[-1] < 0.01 * rates.max()
+    assert np.argmax(rates) == pytest.approx(0.1 * len(rates), abs=2)
+
+
+def test_callback_is_told_and_can_use_the_model():
+    reports = []
+
+    def callback(report):
+        assert report.model.sample("t", 3, rng=0)
+        reports.append(report)
+
+    train(SONG * 5, epochs=20, callback=callback)
+    assert reports[-1].done == 1
+    assert reports[-1].epoch == pytest.approx(20)
+    assert [report.step for report in reports] == sorted({report.step for report in reports})
+    assert all(report.chars_per_second > 0 and report.loss > 0 for report in reports)
+    assert any(report.validated for report in reports)
+
+
+def test_max_seconds_ends_the_training_and_the_schedule():
+    start = time.perf_counter()
+    model = train(SONG, max_seconds=1.0, epochs=1_000_000)
+    assert 0.5 < time.perf_counter() - start < 10
+    assert model.history.learning_rates[-1] < 0.3 * max(model.history.learning_rates)
+
+
+# Checkpoints ----------------------------------------------------------------------------------------------------
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(step):
+    def callback(report):
+        if report.step >= step:
+            raise KeyboardInterrupt
+
+    return callback
+
+
+@pytest.mark.parametrize("data", [SONG, WORDS * 40], ids=["text", "documents"])
+@pytest.mark.parametrize("arguments", [{}, {"optimizer": "sgd"}, {"num_layers": 2, "dropout": 0.2, "val_fraction": 0.2}])
+def test_resumed_training_ends_with_the_same_bits(tmp_path, data, arguments):
+    options = dict(epochs=12, hidden_size=24, batch_size=3, seq_length=11, **arguments)
+    expected = train(data, **options)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    for step in (1, 60):
+        with pytest.raises(TrainingInterrupted):
+            train(data, checkpoint=checkpoint, resume=True, callback=stop_after(step), **options)
+    model = train(data, checkpoint=checkpoint, resume=True, num_threads=2, **options)
+    assert same_bits(model, expected)
+    assert model.history.losses == expected.history.losses
+    assert model.history.steps == expected.history.steps
+    assert model.history.val_losses == expected.history.val_losses
+
+
+def test_resume_of_a_finished_training_gives_its_model(tmp_path):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    model = train(SONG, epochs=3, val_fraction=0.2, checkpoint=checkpoint)
+    assert same_bits(model, train(SONG, epochs=3, val_fraction=0.2, checkpoint=checkpoint, resume=True))
+
+
+def test_resume_allows_more_epochs_and_another_learning_rate(tmp_path):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    first = train(SONG, epochs=3, checkpoint=checkpoint)
+    second = train(SONG, epochs=6, learning_rate=0.001, checkpoint=checkpoint, resume=True)
+    assert second.history.steps[-1] == 2 * first.history.steps[-1]
+
+
+@pytest.mark.parametrize(
+    "data, change, message",
+    [
+        (SONG, {"hidden_size": 25}, "hidden_size must be 24, as in the training that .* holds, got 25"),
+        (SONG, {"seed": 1}, "seed must be 0, as in the training"),
+        (SONG, {"optimizer": "sgd"}, "optimizer must be 'adam', as in the training"),
+        (SONG.replace("fox", "cow"), {}, "data must be the text that .* was trained on"),
+    ],
+)
+def test_resume_of_another_training_is_refused_by_name(tmp_path, data, change, message):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    train(SONG, epochs=1, hidden_size=24, checkpoint=checkpoint)
+    with pytest.raises(ValueError, match=message):
+        train(data, epochs=1, checkpoint=checkpoint, resume=True, **{"hidden_size": 24, **change})
+
+
+def test_checkpoint_is_no_model_and_a_model_no_checkpoint(tmp_path):
+    model = train(SONG, epochs=1, checkpoint=tmp_path / "checkpoint")
+    model.save(tmp_path / "model")
+    with pytest.raises(charrnn.ModelFileError, match="must be a charrnn model, it is a 'checkpoint' file"):
+        charrnn.load(tmp_path / "checkpoint")
+    with pytest.raises(charrnn.ModelFileError, match="must be a charrnn checkpoint, it is a 'model' file"):
+        train(SONG, epochs=1, checkpoint=tmp_path / "model", resume=True)
+
+
+# Interruption and divergence ------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of another kind")
+def test_ctrl_c_stops_within_a_step_and_leaves_the_model_usable():
+    # One step is some 10^12 operations, many seconds.
+    text = "abcdefghij" * 30_000
+    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt) as raised:
+        train(text, hidden_size=2048, batch_size=400, seq_length=100, val_fraction=0, progress=False)
+    assert time.perf_counter() - start < 15
+    assert isinstance(raised.value, TrainingInterrupted)
+    assert math.isfinite(raised.value.model.evaluate("abcabc").loss)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_divergence_says_where_and_keeps_the_last_good_model(optimizer):
+    with pytest.raises(DivergenceError, match=r"training diverged at step \d+: the loss became .* smaller learning_rate") as raised:
+        train(SONG, learning_rate=1e6, optimizer=optimizer, schedule="constant", epochs=20)
+    assert raised.value.step >= 1
+    assert raised.value.model.evaluate(SONG).loss < 5
+
+
+# Arguments ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data, arguments, error, message",
+    [
+        ("", {}, ValueError, "data has no characters"),
+        ("a", {}, ValueError, "text has 1 character; training needs at least 2"),
+        (3, {}, TypeError, "data must be str, bytes, a path or an iterable of str, got int"),
+        (["a", 3], {}, TypeError, "document 1 of data must be str or bytes, got int"),
+        (SONG, {"cell": "elman"}, ValueError, "cell must be 'rnn', got 'elman'"),
+        (SONG, {"hidden_size": 0}, ValueError, "hidden_size must be at least 1, got 0"),
+        (SONG, {"hidden_size": 3.5}, TypeError, "hidden_size must be an integer, got 3.5"),
+        (SONG, {"num_layers": True}, TypeError, "num_layers must be an integer, got True"),
+        (SONG, {"dropout": 1}, ValueError, "dropout must be at least 0 and less than 1, got 1"),
+        (SONG, {"optimizer": "adamw"}, ValueError, "optimizer must be 'adam' or 'sgd' or 'rmsprop' or 'adagrad', got 'adamw'"),
+        (SONG, {"learning_rate": -1}, ValueError, "learning_rate must be at least 0, got -1"),
+        (SONG, {"learning_rate": math.inf}, ValueError, "learning_rate must be at least 0, got inf"),
+        (SONG, {"learning_rate": "fast"}, TypeError, "learning_rate must be a number, got 'fast'"),
+        (SONG, {"schedule": "step"}, ValueError, "schedule must be 'cosine' or 'linear' or 'constant', got 'step'"),
+        (SONG, {"clip_norm": 0}, ValueError, "clip_norm must be greater than 0, got 0"),
+        (SONG, {"batch_size": 10_000}, ValueError, "batch_size must be at most 2699, the characters to predict in the text, got 10000"),
+        (SONG, {"epochs": math.nan}, ValueError, "epochs must be greater than 0, got nan"),
+        (SONG, {"max_seconds": 0}, ValueError, "max_seconds must be greater than 0, got 0"),
+        (SONG, {"val_fraction": 1}, ValueError, "val_fraction must be at least 0 and less than 1, got 1"),
+        (SONG, {"seed": -1}, ValueError, "seed must be from 0 to 18446744073709551615, got -1"),
+        (SONG, {"dtype": "float16"}, ValueError, "dtype must be 'float32' or 'float64', got 'float16'"),
+        (SONG, {"num_threads": 0}, ValueError, "num_threads must be from 1 to 1024, got 0"),
+        (SONG, {"resume": True}, ValueError, "resume must come with checkpoint, the file to resume from"),
+        (SONG, {"callback": 3}, TypeError, "callback must be callable, got 3"),
+        (SONG, {"init_from": 3}, TypeError, "init_from must be a CharRNN or the path of one, got int"),
+    ],
+)
+def test_train_refuses(data, arguments, error, message):
+    with pytest.raises(error) as raised:
+        train(data, **arguments)
+    assert str(raised.value) == message
+
+
+def test_init_from_refuses_other_sizes_and_unknown_characters():
+    model = train("hello world", hidden_size=8, epochs=1)
+    with pytest.raises(ValueError, match="hidden_size must be 8, as of the model in init_from, got 9"):
+        train("hello world", init_from=model, hidden_size=9)
+    with pytest.raises(ValueError, match="'x' at position 3 of data is not among the model's 8 characters"):
+        train("helx", init_from=model)
+    with pytest.raises(ValueError, match="data must be a single text"):
+        train(["hello", "world"], init_from=model)
+
+
+def test_number_of_threads_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("CHARRNN_NUM_THREADS", "many")
+    with pytest.raises(ValueError, match="CHARRNN_NUM_THREADS must be a whole number from 1 to 1024, got 'many'"):
+        train("hello world")
+    monkeypatch.setenv("CHARRNN_NUM_THREADS", "3")
+    assert charrnn.threads.num_threads_or_default(None) == 3
+    assert charrnn.threads.num_threads_or_default(2) == 2
+
+
+def test_rule_of_defaults_is_one_of_size_alone():
+    for num_chars in (1, 2, 10, 1999, 10_000, 1_000_000, 10**9):
+        rule = defaults(num_chars)
+        assert 1 <= rule["batch_size"] <= num_chars
+        assert 1 <= rule["seq_length"] <= num_chars
+        assert rule["epochs"] >= 1
+        assert train.__kwdefaults__.keys() >= rule.keys()
+
+
+def test_settings_name_arguments_of_train():
+    names = {field.name for field in dataclasses.fields(charrnn.train.Settings)}
+    assert names <= train.__kwdefaults__.keys()
