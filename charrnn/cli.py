@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from charrnn import __version__
 from charrnn.progress import Samples, printable, write
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class _Parser(argparse.ArgumentParser):
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32)
+        super().__init__(prog, max_help_position=28)
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -195,7 +196,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         description="Character-level recurrent language models: train them on text, sample and score text with them.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("--version", action="version", version=f"charrnn {__version__}")
     parser.set_defaults(run=lambda args: parser.print_help() or 0)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="charrnn")
     for name, (summary, declare, run) in COMMANDS.items():
@@ -205,14 +206,6 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         if name in argv:
             declare(command)
     return parser
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        import charrnn
-
-        print(f"charrnn {charrnn.__version__}")
-        parser.exit()
 
 
 def _add_options(group: Any, function: Callable[..., Any], helps: Mapping[str, str], **choices: Iterable[str]) -> None:
@@ -225,7 +218,7 @@ def _add_options(group: Any, function: Callable[..., Any], helps: Mapping[str, s
             continue
         kind: Any = int if "int" in types else float if "float" in types else str
         if "(default: " not in text and default not in (None, ""):
-            text += f" (default: {default})"
+            text += f" (default: {default:g})" if kind is float else f" (default: {default})"
         group.add_argument(
             _option(name),
             type=_number_or_none if "None" in types and default is not None else kind,
@@ -498,7 +491,7 @@ def _sample_documents(model: CharRNN, args: argparse.Namespace, options: dict[st
     from charrnn.model import ROWS
 
     if model.vocabulary.end is None:
-        raise ValueError(f"documents must be drawn from a model of documents; {args.model} was trained on a text")
+        raise ValueError(f"documents must come with a model of documents, got {args.model}, a model of a text")
     count = 10 if args.count is None else integer("count", args.count, 0)
     rng = np.random.default_rng(None if args.seed is None else integer("seed", args.seed, 0))
     for drawn in range(0, count, ROWS):
