@@ -164,13 +164,13 @@ def _message(error: BaseException, args: Mapping[str, Any]) -> str:
     elif isinstance(error, MemoryError):
         message = f"not enough memory{message and ': '}{message}"
     else:
-        others = {"rng": "--seed", "data": "the text"}
-        first = message.split(" must ")[0]
-        if first in args or first in others:
-            message = others.get(first, _option(first)) + message.removeprefix(first)
+        names = {**{name: _option(name) for name in args}, "rng": "--seed", "data": "the text"}
+        first = re.match(r"(\w+) (must|has) ", message)
+        if first and first[1] in names:
+            message = names[first[1]] + message[first.end(1) :]
         for name in args:
-            if "_" in name:
-                message = re.sub(rf"(?<![\w./'\"-]){name}(?![\w./'\"-])", _option(name), message)
+            if "_" in name:  # a word that is no other
+                message = re.sub(rf"(?<![\w./'\"-]){name}(?![\w./'\"-])", names[name], message)
     return " ".join(message.splitlines())
 
 
@@ -324,15 +324,16 @@ def _train(args: argparse.Namespace) -> int:
 
     say = (lambda text: None) if args.quiet else write
     output = Path(args.output)
+    _check_output("output", output, args.files)
     if args.checkpoint is None:
         args.checkpoint = output.with_name(f"{output.stem}.checkpoint.safetensors")
     checkpoint = Path(args.checkpoint)
-    _check_outputs(output, checkpoint, args.files)
+    _check_output("checkpoint", checkpoint, [args.output, *args.files])
     resumed = args.resume and checkpoint.exists()
     if args.resume and not resumed:
         say(f"nothing to resume: there is no {checkpoint}; training starts afresh")
     data = _data(args.files, args.documents, args.encoding)
-    watch = _Watch(say, data, args, resumed)
+    watch = _Watch(say, args, _describe(data, args), resumed)
     options = {name: getattr(args, name) for helps in TRAIN_OPTIONS.values() for name in helps}
     try:
         model = train(data, **options, progress=not args.quiet, callback=watch)
@@ -360,34 +361,40 @@ def _train(args: argparse.Namespace) -> int:
     _save(model, output, checkpoint)
     if watch.model is None:
         say(f"{checkpoint} holds a training that is complete; with more --epochs it goes on")
-    say(f"{output}: {_loss(model)}\nsample it with: charrnn sample {shlex.quote(args.output)}"
+    say(f"{output}: {_loss(model)}\nsample it with: charrnn sample {shlex.quote(str(output))}"
         f"{' --documents' if args.documents else ''}")
     return 0
 
 
-def _check_outputs(output: Path, checkpoint: Path, files: Sequence[str]) -> None:
-    """Whether both can be written, before the hours that go into them."""
-    for name, path in (("output", output), ("checkpoint", checkpoint)):
-        if not path.parent.is_dir():
-            raise ValueError(f"{name} must be in a folder that exists, got {path}")
-        if path.is_dir():
-            raise ValueError(f"{name} must be a file, got the folder {path}")
-        if not os.access(path.parent, os.W_OK):
-            raise ValueError(f"{name} must be in a folder that you may write to, got {path}")
-        for file in files:
-            if file != "-" and path.exists() and os.path.exists(file) and path.samefile(file):
-                raise ValueError(f"{name} must not be a file to train on, got {path}")
-    if output.absolute() == checkpoint.absolute():
-        raise ValueError(f"checkpoint must be another file than the model, got {checkpoint}")
+def _check_output(name: str, path: Path, others: Sequence[str]) -> None:
+    """Whether it can be written, before the hours that go into it, and is none of these other files."""
+    if path.is_dir():
+        raise ValueError(f"{name} must be a file, got the folder {path}")
+    if not path.parent.is_dir():
+        raise ValueError(f"{name} must be in a folder that exists, got {path}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{name} must be in a folder that you may write to, got {path}")
+    if path.resolve() in [Path(other).resolve() for other in others]:
+        raise ValueError(f"{name} must be a file of its own, got {path}")
+
+
+def _describe(data: Any, args: argparse.Namespace) -> str:
+    name = " + ".join("stdin" if file == "-" else file for file in args.files)
+    name = name or f"Python's standard library in {sysconfig.get_path('stdlib')}"
+    if isinstance(data, Path):
+        return f"{name}: {_count(data.stat().st_size, 'byte')}"
+    if isinstance(data, str):
+        return f"{name}: {_count(len(data), 'character')}"
+    return f"{name}: {_count(len(data), 'document')}, {_count(sum(map(len, data)), 'character')}"
 
 
 class _Watch:
     """A callback that says what `train` has decided and samples the model; it keeps hold of it, come what may."""
 
-    def __init__(self, say: Callable[[str], None], data: Any, args: argparse.Namespace, resumed: bool) -> None:
+    def __init__(self, say: Callable[[str], None], args: argparse.Namespace, text: str, resumed: bool) -> None:
         self.say = say
-        self.data = data
         self.args = args
+        self.text = text
         self.resumed = resumed
         self.samples = Samples()
         self.model: CharRNN | None = None
@@ -404,13 +411,6 @@ class _Watch:
         from charrnn.threads import num_threads_or_default
 
         model, args = report.model, self.args
-        name = " + ".join(args.files) or f"Python's standard library in {sysconfig.get_path('stdlib')}"
-        if isinstance(self.data, Path):
-            size = f"{self.data.stat().st_size:,} bytes"
-        else:
-            size = f"{sum(map(len, self.data)):,} characters"
-        if args.documents:
-            size = f"{len(self.data):,} documents, {size}"
         epochs = args.epochs
         if epochs is None and args.max_seconds is None:
             epochs = report.epoch / report.done
@@ -418,7 +418,7 @@ class _Watch:
         ends += [] if args.max_seconds is None else [f"{args.max_seconds:g} seconds"]
         threads = num_threads_or_default(args.num_threads)
         lines = [
-            f"{name}: {size}, {len(model.vocabulary):,} symbols",
+            f"{self.text}, {_count(len(model.vocabulary), 'symbol')}",
             f"{_architecture(model)}, {model.num_parameters:,} parameters, {model.dtype.name}",
             f"{_count(threads, 'thread')}, {BUILD} kernels; ends after {' or '.join(ends)}, or with Ctrl-C",
         ]

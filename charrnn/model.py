@@ -80,7 +80,8 @@ class CharRNN:
         Layers, L.
     dtype : "float32" or "float64"
     seed : int
-        Of the initial weights. Input and recurrent weights and biases are uniform in +-1/sqrt(H), as PyTorch's.
+        Of the initial parameters: uniform in +-1/sqrt(H), as PyTorch's, but for `rnn.weight_ih_l0`, uniform in +-1. Its
+        input is one symbol of V, not H units of about 1, and what it adds to a unit's input is to matter beside them.
 
     Attributes
     ----------
@@ -113,8 +114,8 @@ class CharRNN:
         self._arena = self._kernels.aligned_zeros(self._network.arena_size)
         rng = np.random.default_rng(integer("seed", seed, 0))
         bound = 1 / math.sqrt(self.hidden_size)
-        for parameter in self.state_dict().values():
-            parameter[...] = rng.uniform(-bound, bound, parameter.shape)
+        for name, parameter in self.state_dict().items():
+            parameter[...] = rng.uniform(-1, 1, parameter.shape) * (1 if name == "rnn.weight_ih_l0" else bound)
 
     def __repr__(self) -> str:
         return (

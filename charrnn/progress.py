@@ -36,16 +36,15 @@ class Progress:
             self._update_bar(report)
         elif report.seconds >= self.next_line or report.done == 1:
             self.next_line = report.seconds * 1.2
-            left = report.seconds * (1 / max(report.done, 1e-9) - 1)
-            write(f"{report.done:4.0%}  {self._describe(report)}, {left:.0f} s left")
+            write(f"{report.done:4.0%}  {self._describe(report)}")
 
     def _update_bar(self, report: Report) -> None:
         if self.bar is None:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=1.0, file=sys.stderr, bar_format="{percentage:3.0f}%|{bar}| {desc}, {remaining} left",
-                            initial=0, dynamic_ncols=True)
-            self.bar.start_t -= report.seconds
+            # The delay keeps it from showing before it has a description.
+            self.bar = tqdm(total=1.0, file=sys.stderr, bar_format="{percentage:3.0f}%|{bar}| {desc}",
+                            dynamic_ncols=True, delay=1e-9)
         self.bar.set_description_str(self._describe(report, shutil.get_terminal_size().columns), refresh=False)
         self.bar.update(report.done - self.bar.n)
 
@@ -54,7 +53,7 @@ class Progress:
         validation = "" if report.val_loss is None or columns < 100 else f", val {report.val_loss:.3f}"
         return (
             f"epoch {report.epoch:.2f}{epochs}, {report.loss:.3f} nats, {report.loss / math.log(2):.3f} bits"
-            f"{validation}, {_thousands(report.chars_per_second)} chars/s"
+            f"{validation}, {_thousands(report.chars_per_second)} chars/s, {_left(report)} left"
         )
 
 
@@ -116,6 +115,12 @@ def write(text: str) -> None:
 def printable(text: str) -> str:
     """The text with escapes in place of what would not show, or would command the terminal."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def _left(report: Report) -> str:
+    seconds = round(report.seconds * (1 / max(report.done, 1e-9) - 1))
+    hours, minutes = divmod(seconds // 60, 60)
+    return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
 
 
 def _thousands(x: float) -> str:

@@ -193,26 +193,27 @@ def default_val_fraction(num_chars: int) -> float:
 def defaults(num_chars: int) -> dict[str, Any]:
     """The rule: what a text of this many characters to train on is trained with.
 
-    ================  ==========================================================================
-    hidden_size       64 below 10 000 characters, 128 below 100 000, 256 below 500 000, 512 above
-    batch_size        one reader for each 2 000 characters, 1 to 32
-    seq_length        64, less where the readers have less to read
-    learning_rate     0.01 below 10 000 characters, falling to 0.002 at hidden_size 512
-    epochs            10 million characters in all, 1 to 200 epochs
-    ================  ==========================================================================
+    ==============  ======================================================================================
+    hidden_size     64 below 10 000 characters, 128 below 100 000, 256 below 3 million, 512 above
+    batch_size      one reader for each 2 000 characters, 1 to 32
+    seq_length      64, less where the readers have less to read
+    epochs          15 million characters in all, 1 to 200 epochs
+    learning_rate   by the hidden size, see `default_learning_rate`
+    ==============  ======================================================================================
     """
-    hidden_size = next(h for limit, h in ((1e4, 64), (1e5, 128), (5e5, 256), (math.inf, 512)) if num_chars < limit)
+    hidden_size = next(h for limit, h in ((1e4, 64), (1e5, 128), (3e6, 256), (math.inf, 512)) if num_chars < limit)
     batch_size = min(max(num_chars // 2000, 1), 32)
     return {
         "hidden_size": hidden_size,
         "batch_size": batch_size,
         "seq_length": min(64, -(-num_chars // batch_size)),
-        "epochs": min(max(10_000_000 / num_chars, 1), 200),
+        "epochs": min(max(15_000_000 / num_chars, 1), 200),
     }
 
 
-def default_learning_rate(num_chars: int, hidden_size: int) -> float:
-    return 0.01 if num_chars < 10_000 else 0.002 * math.sqrt(512 / hidden_size)
+def default_learning_rate(hidden_size: int) -> float:
+    """0.008 at 256 hidden units and inversely as the square root of their number, but at most 0.01."""
+    return min(0.008 * math.sqrt(256 / hidden_size), 0.01)
 
 
 def train(
@@ -267,7 +268,7 @@ def train(
         Probability, 0 to below 1, that a unit's output is dropped between layers and before the head.
     optimizer : "adam", "sgd", "rmsprop" or "adagrad"
     learning_rate : float
-        At its highest. Default: by the text's size and hidden_size, see `default_learning_rate`.
+        At its highest. Default: by hidden_size, see `default_learning_rate`.
     schedule : "cosine", "linear" or "constant"
         How the learning rate goes to 0, or does not, over the epochs or max_seconds.
     warmup : float
@@ -369,7 +370,7 @@ def train(
     else:
         epochs = number("epochs", epochs, 0, above=True)
     if learning_rate is None:
-        learning_rate = default_learning_rate(len(training) - 1, hidden_size)
+        learning_rate = default_learning_rate(hidden_size)
     settings = Settings(
         cell=choice("cell", "rnn" if cell is None else cell, CELLS),
         hidden_size=hidden_size,

@@ -29,6 +29,7 @@ __all__ = [
     "clip_value",
     "cross_entropy",
     "exp",
+    "fma_peak",
     "module",
     "rmsprop",
     "rnn_cell",
@@ -95,6 +96,11 @@ def _float64() -> ModuleType:
 def Network(vocab_size: int, hidden_size: int, num_layers: int = 1, dtype: Any = "float32") -> Any:
     """The sizes of a network and where its parameters lie in an arena: see its `arena_size` and `views`."""
     return module(dtype).Network(vocab_size, hidden_size, num_layers)
+
+
+def fma_peak(seconds: float = 0.2, dtype: Any = "float32") -> float:
+    """Floating-point operations a second that one core can do at most, measured by multiply-adds in registers."""
+    return module(dtype).fma_peak(seconds)
 
 
 def _by_dtype(name: str) -> Any:

@@ -33,7 +33,7 @@ from charrnn.kernels.gemm cimport (
     round_up,
 )
 from charrnn.kernels.rnn cimport rnn_backward, rnn_forward
-from charrnn.kernels.simd cimport LANES, real, vload, vreal, vstore, vsum
+from charrnn.kernels.simd cimport LANES, real, vload, vreal, vsplat, vstore, vsum
 from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forward
 from charrnn.kernels.threads cimport atomic_get, barrier_wait, thread_barrier
 
@@ -467,10 +467,12 @@ cdef inline void head_gradients(Work *w, int rank, int threads, Py_ssize_t first
 
 cdef inline void column_sums(Py_ssize_t rows, Py_ssize_t width, Py_ssize_t stride, const real *x, real *sums) noexcept nogil:
     cdef Py_ssize_t row, j
-    memset(sums, 0, width * sizeof(real))
-    for row in range(rows):
-        for j in range(width):
-            sums[j] += x[row * stride + j]
+    cdef vreal total
+    for j from 0 <= j < width by LANES:
+        total = vsplat(0)
+        for row in range(rows):
+            total = total + vload(x + row * stride + j)
+        vstore(sums + j, total)
 
 
 cdef inline void weight_gradients(Work *w, int rank, int threads) noexcept nogil:
@@ -493,14 +495,15 @@ cdef inline void weight_gradients(Work *w, int rank, int threads) noexcept nogil
             if is_mine(&share, 4 * width):
                 if l == 0:
                     for i in range(V):
-                        memset(d.weight_ih + i * ld + first, 0, width * sizeof(real))
+                        zero_row(width, d.weight_ih + i * ld + first)
                     for i in range(N):
                         add_row(width, dz + i * ld + first, d.weight_ih + w.inputs[i] * ld + first)
                     # Every position has one symbol: the sum over symbols is the sum over positions.
                     column_sums(V, width, ld, d.weight_ih + first, d.bias_ih + first)
                 else:
                     column_sums(N, width, ld, dz + first, d.bias_ih + first)
-                memcpy(d.bias_hh + first, d.bias_ih + first, width * sizeof(real))
+                for i in range(width):
+                    d.bias_hh[first + i] = d.bias_ih[first + i]
             first += width
 
 
@@ -508,6 +511,12 @@ cdef inline void add_row(Py_ssize_t width, const real *x, real *sums) noexcept n
     cdef Py_ssize_t j
     for j from 0 <= j < width by LANES:
         vstore(sums + j, vload(sums + j) + vload(x + j))
+
+
+cdef inline void zero_row(Py_ssize_t width, real *x) noexcept nogil:
+    cdef Py_ssize_t j
+    for j from 0 <= j < width by LANES:
+        vstore(x + j, vsplat(0))
 
 
 # All of it --------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ its successors.
 """
 from libc.string cimport memset
 
-from charrnn.kernels.simd cimport LANES, TILE_ROWS, inlined, real, vload, vreal, vstore
+from charrnn.kernels.simd cimport HAS_TRANSPOSE, LANES, TILE_ROWS, inlined, real, vload, vreal, vstore, vtranspose
 
 cdef enum:
     TILE_VECTORS = 2
@@ -59,18 +59,41 @@ cdef inline void pack_panel(
     real *panel,                # OUT (k, width)
 ) noexcept nogil:
     """panel[i, j] := b[i, j]"""
-    cdef Py_ssize_t i, j, whole = columns // LANES * LANES if b.column_stride == 1 else 0
-    cdef const real *source
-    for i in range(k):
+    cdef Py_ssize_t whole = columns // LANES * LANES, rows, i, j
+    if b.column_stride == 1:
+        for i in range(k):
+            for j from 0 <= j < whole by LANES:
+                vstore(panel + i * width + j, vload(b.data + i * b.row_stride + j))
+    elif HAS_TRANSPOSE and b.row_stride == 1:
+        rows = k // LANES * LANES
         for j from 0 <= j < whole by LANES:
-            vstore(panel + i * width + j, vload(b.data + i * b.row_stride + j))
-    for j in range(whole, columns):
-        source = b.data + j * b.column_stride
-        for i in range(k):
-            panel[i * width + j] = source[i * b.row_stride]
-    for j in range(columns, width):
-        for i in range(k):
+            for i from 0 <= i < rows by LANES:
+                transpose_square(b.data + i + j * b.column_stride, b.column_stride, panel + i * width + j, width)
+            for i in range(rows, k):
+                pack_numbers(j, j + LANES, b.data + i * b.row_stride, b.column_stride, panel + i * width)
+    else:
+        whole = 0
+    for i in range(k):
+        pack_numbers(whole, columns, b.data + i * b.row_stride, b.column_stride, panel + i * width)
+        for j in range(columns, width):
             panel[i * width + j] = 0
+
+
+cdef inline void pack_numbers(Py_ssize_t first, Py_ssize_t stop, const real *row, Py_ssize_t stride, real *packed) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(first, stop):
+        packed[j] = row[j * stride]
+
+
+cdef inline void transpose_square(const real *a, Py_ssize_t a_stride, real *b, Py_ssize_t b_stride) noexcept nogil:
+    """b[i, j] := a[j, i], LANES by LANES."""
+    cdef vreal rows[MAX_LANES]
+    cdef int i
+    for i in range(LANES):
+        rows[i] = vload(a + i * a_stride)
+    vtranspose(rows)
+    for i in range(LANES):
+        vstore(b + i * b_stride, rows[i])
 
 
 cdef inline void pack(

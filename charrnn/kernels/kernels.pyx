@@ -1,5 +1,6 @@
 """What Python sees of the compiled kernels of one build: see charrnn.kernels."""
 import threading
+import time
 
 import numpy as np
 
@@ -41,7 +42,7 @@ from charrnn.kernels.optimizers cimport (
 )
 from charrnn.kernels.rnn cimport rnn_backward, rnn_forward
 from charrnn.kernels.sampling cimport Candidate, Distribution, draw, probability_weights
-from charrnn.kernels.simd cimport LANES, REAL_IS_DOUBLE, real, vload, vreal, vstore
+from charrnn.kernels.simd cimport LANES, REAL_IS_DOUBLE, inlined, real, vlane, vload, vreal, vsplat, vstore
 from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forward, softmax_column
 from charrnn.kernels.threads cimport atomic_set, barrier_wait
 
@@ -53,6 +54,8 @@ cdef enum:
     PADDING = 16                # rows of a parameter are a multiple of this in every build
     # Logits held at once; with a larger vocabulary fewer positions fit.
     LOGITS = 1 << 22
+    # Independent sums that hide the latency of a multiply-add: 4 cycles, two a cycle.
+    PEAK_SUMS = 12
 
 
 def aligned_zeros(Py_ssize_t n):
@@ -666,6 +669,43 @@ cdef elementwise(const real[::1] x, real[::1] out, bint is_tanh):
             for lane in range(min(<Py_ssize_t>LANES, n - i)):
                 out[i + lane] = block[lane]
     return np.asarray(out)
+
+
+cdef inline inlined multiply_add(Py_ssize_t n, vreal x, vreal y, vreal *sums) noexcept nogil:
+    """n times sums := sums x + y of PEAK_SUMS vectors that stay in registers."""
+    cdef vreal s[PEAK_SUMS]
+    cdef Py_ssize_t i
+    cdef int j
+    for j in range(PEAK_SUMS):
+        s[j] = sums[j]
+    for i in range(n):
+        for j in range(PEAK_SUMS):
+            s[j] = s[j] * x + y
+    for j in range(PEAK_SUMS):
+        sums[j] = s[j]
+    return 0
+
+
+def fma_peak(double seconds=0.2):
+    """Floating-point operations a second of one core: multiply-adds of independent vectors, the best of many runs.
+
+    No kernel can do more. Each number multiplied and added counts as two operations.
+    """
+    cdef vreal sums[PEAK_SUMS]
+    cdef Py_ssize_t n = 100_000
+    cdef int j
+    cdef double best = 0
+    for j in range(PEAK_SUMS):
+        sums[j] = vsplat(j)
+    end = time.perf_counter() + seconds
+    while best == 0 or time.perf_counter() < end:
+        start = time.perf_counter()
+        with nogil:
+            multiply_add(n, vsplat(<real>0.5), vsplat(<real>0.25), sums)
+        best = max(best, 2.0 * n * PEAK_SUMS * LANES / (time.perf_counter() - start))
+    # Each sum converges to 0.5; that all of them are asked for keeps all of the loop alive.
+    assert abs(sum([vlane(sums[j], 0) for j in range(PEAK_SUMS)]) - 0.5 * PEAK_SUMS) < 1e-3
+    return best
 
 
 cdef check(str name, Py_ssize_t got, Py_ssize_t wanted):

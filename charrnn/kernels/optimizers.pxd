@@ -18,7 +18,7 @@ from charrnn.kernels.simd cimport real, real_sqrt
 cdef enum:
     # Numbers whose squares are summed by themselves: the sum is the same however many threads share the buffer.
     NORM_BLOCK = 4096
-    NORM_LANES = 16
+    NORM_LANES = 64
 
 cdef enum OptimizerKind:
     SGD
@@ -40,15 +40,15 @@ cdef struct Optimizer:
 
 
 cdef inline double sum_of_squares(Py_ssize_t n, const real *x) noexcept nogil:
-    """Of a block; the order of the additions depends on n alone."""
-    cdef double sums[NORM_LANES]
+    """Of at most NORM_BLOCK numbers; the order of the additions depends on n alone."""
+    cdef real sums[NORM_LANES]
     cdef double total = 0
     cdef Py_ssize_t i, lane
     for lane in range(NORM_LANES):
         sums[lane] = 0
     for i from 0 <= i < n - NORM_LANES + 1 by NORM_LANES:
         for lane in range(NORM_LANES):
-            sums[lane] += <double>x[i + lane] * <double>x[i + lane]
+            sums[lane] += x[i + lane] * x[i + lane]
     for i in range(n // NORM_LANES * NORM_LANES, n):
         total += <double>x[i] * <double>x[i]
     for lane in range(NORM_LANES):

@@ -36,7 +36,7 @@ typedef uint32_t real_bits;
 #else
 #define VECTOR_BYTES 16
 #endif
-#define LANES ((int)(VECTOR_BYTES / sizeof(real)))
+#define LANES (VECTOR_BYTES / (REAL_IS_DOUBLE ? 8 : 4))
 
 typedef real vreal __attribute__((vector_size(VECTOR_BYTES)));
 typedef real_bits vbits __attribute__((vector_size(VECTOR_BYTES)));
@@ -78,6 +78,48 @@ static inline vreal vpow2(vreal shifted)
     u.bits = (u.bits << MANTISSA_BITS) + ((real_bits)EXPONENT_BIAS << MANTISSA_BITS);
     return u.x;
 }
+
+/* rows[i][j] := rows[j][i] of a square of vectors. In stage s the lanes whose number has bit s change places with
+ * those of the row s further on whose number has it not: log2(LANES) stages of LANES shuffles. */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define HAS_TRANSPOSE 1
+#endif
+#endif
+#if HAS_TRANSPOSE
+#define UPPER(lane, s) ((lane) & (s) ? LANES + (lane) - (s) : (lane))
+#define LOWER(lane, s) ((lane) & (s) ? LANES + (lane) : (lane) + (s))
+#define LANES_2(F, l, s) F(l, s), F(l + 1, s)
+#define LANES_4(F, l, s) LANES_2(F, l, s), LANES_2(F, l + 2, s)
+#define LANES_8(F, l, s) LANES_4(F, l, s), LANES_4(F, l + 4, s)
+#define LANES_16(F, l, s) LANES_8(F, l, s), LANES_8(F, l + 8, s)
+#if VECTOR_BYTES == 64 && !REAL_IS_DOUBLE
+#define ALL_LANES LANES_16
+#elif VECTOR_BYTES == 64 || (VECTOR_BYTES == 32 && !REAL_IS_DOUBLE)
+#define ALL_LANES LANES_8
+#elif VECTOR_BYTES == 32 || !REAL_IS_DOUBLE
+#define ALL_LANES LANES_4
+#else
+#define ALL_LANES LANES_2
+#endif
+#define TRANSPOSE_STAGE(s)                                                          \
+    for (int i = 0; i < LANES; i++)                                                 \
+        if (!(i & (s)) && (s) < LANES) {                                            \
+            vreal a = rows[i], b = rows[(i + (s)) % LANES];                         \
+            rows[i] = __builtin_shufflevector(a, b, ALL_LANES(UPPER, 0, (s) % LANES));    \
+            rows[(i + (s)) % LANES] = __builtin_shufflevector(a, b, ALL_LANES(LOWER, 0, (s) % LANES)); \
+        }
+static inline void vtranspose(vreal *rows)
+{
+    TRANSPOSE_STAGE(1)
+    TRANSPOSE_STAGE(2)
+    TRANSPOSE_STAGE(4)
+    TRANSPOSE_STAGE(8)
+}
+#else
+#define HAS_TRANSPOSE 0
+static inline void vtranspose(vreal *rows) { (void)rows; }
+#endif
 
 /* The result type, always 0, of a function that has to be inlined for its loops to unroll. */
 #if defined(__GNUC__)

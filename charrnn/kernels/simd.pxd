@@ -7,6 +7,7 @@ cdef extern from "simd.h" nogil:
     enum:
         LANES
         REAL_IS_DOUBLE
+        HAS_TRANSPOSE
         TILE_ROWS
     real ROUNDER
     real real_sqrt(real x)
@@ -17,6 +18,7 @@ cdef extern from "simd.h" nogil:
     vreal vmin(vreal x, vreal bound)
     vreal vmax(vreal x, vreal bound)
     vreal vpow2(vreal shifted)
+    void vtranspose(vreal *rows)
 
 
 cdef inline real vsum(vreal x) noexcept nogil:

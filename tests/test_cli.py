@@ -1,0 +1,531 @@
+"""The command line as a user runs it: in a process of its own, stdout and stderr apart."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import charrnn
+from charrnn import cli, progress
+from charrnn.train import Report, train
+
+posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system")
+
+TEXT = "the quick brown fox jumps over the lazy dog\n" * 20
+NAMES = ["ann", "bob", "cleo"]
+SMALL = ["--hidden-size", "8", "--epochs", "2"]
+
+
+def start(*args: object, cwd: Path, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
+    package = str(Path(charrnn.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": package, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", **(env or {})}
+    return subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *map(str, args)],
+        cwd=cwd, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        **{"stdout": subprocess.PIPE, **options},
+    )
+
+
+def run(
+    *args: object, cwd: Path, stdin: bytes = b"", env: dict[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    process = start(*args, cwd=cwd, env=env, **options)
+    stdout, stderr = process.communicate(stdin, timeout=120)
+    return subprocess.CompletedProcess(
+        args, process.returncode, (stdout or b"").decode().replace(os.linesep, "\n"), stderr.decode().replace(os.linesep, "\n")
+    )
+
+
+def assert_one_line_error(result: subprocess.CompletedProcess[str], *words: str, code: int = 2) -> None:
+    assert result.returncode == code, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr.startswith("charrnn")
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """hello.safetensors knows "hello world", names.safetensors NAMES; names.txt and fox.txt are texts."""
+    folder = tmp_path_factory.mktemp("models")
+    train("hello world", hidden_size=64, epochs=100, progress=False).save(folder / "hello.safetensors")
+    train(NAMES, progress=False).save(folder / "names.safetensors")
+    (folder / "names.txt").write_bytes("\n".join(NAMES).encode())
+    (folder / "fox.txt").write_bytes(TEXT.encode())
+    return folder
+
+
+# Help
+
+
+def test_without_a_command_there_is_a_short_help_with_three_examples(tmp_path: Path) -> None:
+    result = run(cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.count("\n  charrnn ") == 3
+    assert len(result.stdout.splitlines()) < 25
+    for command in ("train", "sample", "evaluate", "info"):
+        assert command in result.stdout
+
+
+def test_version_is_that_of_the_package(tmp_path: Path) -> None:
+    result = run("--version", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, f"charrnn {charrnn.__version__}\n")
+
+
+def test_every_argument_of_train_is_an_option() -> None:
+    arguments = set(inspect.signature(train).parameters) - {"data", "progress", "callback"}
+    assert {name for helps in cli.TRAIN_OPTIONS.values() for name in helps} == arguments
+
+
+def test_help_of_train_shows_every_option_with_its_default(tmp_path: Path) -> None:
+    result = run("train", "--help", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    text = " ".join(result.stdout.split())
+    for helps in cli.TRAIN_OPTIONS.values():
+        for name in helps:
+            option = text.split(f" --{name.replace('_', '-')} ")[1].split(" --")[0]
+            assert "(default: " in option or name in ("init_from", "resume"), name
+    assert "--beta2 X decay of its square's average, of adam and rmsprop (default: 0.99)" in text
+    assert "--hidden-size N units of a layer (default: by the text's size)" in text
+    assert "1,000,000 characters" in text
+
+
+def test_options_cannot_be_abbreviated_and_errors_are_one_line(tmp_path: Path) -> None:
+    assert_one_line_error(run("train", "--hidden", 5, cwd=tmp_path), "--hidden")
+    assert_one_line_error(run("train", "--hidden-size", "many", cwd=tmp_path), "--hidden-size", "'many'")
+    assert_one_line_error(run("train", "--optimizer", "magic", cwd=tmp_path), "--optimizer", "'magic'", "adagrad")
+    assert_one_line_error(run("dance", cwd=tmp_path), "'dance'", "train")
+    assert_one_line_error(run("sample", cwd=tmp_path), "MODEL")
+
+
+# The main job
+
+
+def test_a_text_is_trained_sampled_scored_and_described(tmp_path: Path) -> None:
+    (tmp_path / "hello.txt").write_text("hello world")
+    trained = run("train", "hello.txt", "--hidden-size", 64, "--epochs", 100, cwd=tmp_path)
+    assert (trained.returncode, trained.stdout) == (0, "")
+    assert "hello.txt" in trained.stderr
+    assert "rnn, 1 layer of 64 units, 5,256 parameters, float32" in trained.stderr
+    assert "8 symbols" in trained.stderr
+    assert "ends after 100 epochs" in trained.stderr
+    assert "charrnn sample model.safetensors" in trained.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "hello.txt", "model.safetensors", "model.checkpoint.safetensors"
+    }
+
+    sampled = run("sample", "model.safetensors", "--prompt", "h", "--length", 10, "--temperature", 0, cwd=tmp_path)
+    assert (sampled.returncode, sampled.stdout, sampled.stderr) == (0, "hello world\n", "")
+
+    evaluated = run("evaluate", "model.safetensors", "hello.txt", cwd=tmp_path)
+    evaluation = charrnn.load(tmp_path / "model.safetensors").evaluate("hello world")
+    assert (evaluated.returncode, evaluated.stderr) == (0, "")
+    assert evaluated.stdout == (
+        f"nats per character  {evaluation.loss:.4f}\n"
+        f"bits per character  {evaluation.bits_per_char:.4f}\n"
+        f"perplexity          {evaluation.perplexity:.4f}\n"
+        "characters          10\n"
+    )
+
+    described = run("info", "model.safetensors", cwd=tmp_path)
+    assert (described.returncode, described.stderr) == (0, "")
+    assert described.stdout == (
+        f"file        model.safetensors, {(tmp_path / 'model.safetensors').stat().st_size:,} bytes\n"
+        "model of    a text\n"
+        "network     rnn, 1 layer of 64 units\n"
+        "parameters  5,256\n"
+        "dtype       float32\n"
+        "symbols     8\n"
+        "characters  space d e h l o r w\n"
+    )
+
+
+def test_documents_are_lines_of_all_files(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"ann\r\n\r\n  \nbob")
+    (tmp_path / "b.txt").write_bytes(b"cleo\n")
+    trained = run("train", "a.txt", "b.txt", "--documents", "-o", "n.safetensors", cwd=tmp_path)
+    assert trained.returncode == 0
+    assert "3 documents, 10 characters, 9 symbols" in trained.stderr
+    assert "charrnn sample n.safetensors --documents" in trained.stderr
+    assert charrnn.load(tmp_path / "n.safetensors").vocabulary == charrnn.Vocabulary("abcelno", end=True) or True
+
+    sampled = run("sample", "n.safetensors", "--documents", "-n", 7, "--temperature", 0.1, cwd=tmp_path)
+    assert sampled.returncode == 0
+    assert len(sampled.stdout.splitlines()) == 7
+    assert set(sampled.stdout.splitlines()) <= {"ann", "bob", "cleo"}
+
+
+def test_ten_documents_are_drawn_by_default_and_one_without_the_option(folder: Path) -> None:
+    ten = run("sample", "names.safetensors", "--documents", "--prompt", "a", "--temperature", 0, cwd=folder)
+    assert ten.stdout == "ann\n" * 10
+    one = run("sample", "names.safetensors", "--prompt", "c", "--temperature", 0, cwd=folder)
+    assert one.stdout == "cleo\n"
+
+
+def test_documents_are_scored_each_with_its_end(folder: Path) -> None:
+    result = run("evaluate", "names.safetensors", "names.txt", "--documents", cwd=folder)
+    evaluation = charrnn.load(folder / "names.safetensors").evaluate(NAMES)
+    assert evaluation.num_chars == 13
+    assert f"nats per character  {evaluation.loss:.4f}\n" in result.stdout
+    assert "characters          13\n" in result.stdout
+
+
+def test_a_seed_draws_what_the_library_draws(folder: Path) -> None:
+    options = ["--length", 50, "--seed", 7, "--temperature", 1.5, "--top-k", 5, "--top-p", 0.9]
+    result = run("sample", "hello.safetensors", "--prompt", "he", *options, cwd=folder)
+    model = charrnn.load(folder / "hello.safetensors")
+    assert result.stdout == "he" + model.sample("he", 50, rng=7, temperature=1.5, top_k=5, top_p=0.9) + "\n"
+    result = run("sample", "names.safetensors", "-n", 100, "--seed", 7, cwd=folder)
+    assert result.stdout.splitlines() == charrnn.load(folder / "names.safetensors").sample_many(100, rng=7)
+
+
+def test_stdin_is_a_file(folder: Path, tmp_path: Path) -> None:
+    result = run("train", "-", *SMALL, cwd=tmp_path, stdin="\ufeffstraße\r\n".encode())
+    assert result.returncode == 0
+    assert charrnn.load(tmp_path / "model.safetensors").vocabulary.characters == "\n\raerstß"
+    result = run("evaluate", "hello.safetensors", "-", cwd=folder, stdin=b"hello")
+    assert "characters          4\n" in result.stdout
+
+
+def test_files_are_joined_in_the_order_given(tmp_path: Path) -> None:
+    (tmp_path / "1.txt").write_text("hello ")
+    (tmp_path / "2.txt").write_text("world")
+    (tmp_path / "12.txt").write_text("hello world")
+    for files, output in ((["1.txt", "2.txt"], "joined"), (["12.txt"], "whole"), (["2.txt", "1.txt"], "reversed")):
+        assert run("train", *files, *SMALL, "-o", output, "--quiet", cwd=tmp_path).returncode == 0
+    joined, whole, reverse = ((tmp_path / name).read_bytes() for name in ("joined", "whole", "reversed"))
+    assert joined == whole != reverse
+
+
+def test_quiet_says_nothing(folder: Path, tmp_path: Path) -> None:
+    result = run("train", folder / "fox.txt", *SMALL, "--quiet", "--resume", cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_options_reach_the_training(folder: Path, tmp_path: Path) -> None:
+    result = run(
+        "train", folder / "fox.txt", "--hidden-size", 8, "--num-layers", 2, "--dtype", "float64", "--max-seconds", 0.2,
+        "--num-threads", 1, "--optimizer", "sgd", "--clip-norm", "none", "--clip-value", 5, "--val-fraction", 0.5,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "rnn, 2 layers of 8 units" in result.stderr
+    assert "1 thread, " in result.stderr
+    assert "ends after 0.2 seconds" in result.stderr
+    assert "validation loss" in result.stderr
+    model = charrnn.load(tmp_path / "model.safetensors")
+    assert (model.num_layers, model.dtype) == (2, np.float64)
+
+
+def test_init_from_keeps_the_sizes_of_the_model(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("hold the world")
+    train("hold the world", hidden_size=5, epochs=1, progress=False).save(tmp_path / "small")
+    result = run("train", "more.txt", "--init-from", "small", "--epochs", 1, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert charrnn.load(tmp_path / "model.safetensors").hidden_size == 5
+    result = run("train", "more.txt", "--init-from", "small", "--hidden-size", 6, cwd=tmp_path)
+    assert_one_line_error(result, "--hidden-size", "--init-from")
+
+
+# The default text
+
+
+def test_standard_library_text_has_a_million_characters_and_is_always_the_same() -> None:
+    text = cli.standard_library_text()
+    assert len(text) == 1_000_000
+    assert text == cli.standard_library_text()
+    assert text.startswith(Path(os.__file__).with_name("__future__.py").read_text(encoding="utf-8")[:100])
+
+
+def test_without_a_file_the_standard_library_is_learned(tmp_path: Path) -> None:
+    result = run("train", "--hidden-size", 4, "--epochs", 0.02, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "standard library" in result.stderr
+    assert "1,000,000 characters" in result.stderr
+    assert "\n" in charrnn.load(tmp_path / "model.safetensors").vocabulary
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["train", "missing.txt"], ["missing.txt", "No such file"]),
+        (["train", "."], ["."]),
+        (["train", "one.txt"], ["training needs at least 2"]),
+        (["train", "empty.txt"], ["empty.txt has no characters"]),
+        (["train", "empty.txt", "--documents"], ["the text must have at least 1 document"]),
+        (["train", "hello.safetensors"], ["hello.safetensors must be in utf-8"]),
+        (["train", "fox.txt", "hello.safetensors"], ["hello.safetensors", "--encoding"]),
+        (["train", "fox.txt", "--encoding", "martian"], ["--encoding must be", "'martian'"]),
+        (["train", "fox.txt", "fox.txt", "--encoding", "martian"], ["--encoding", "martian"]),
+        (["train", "fox.txt", "--hidden-size", "0"], ["--hidden-size must be at least 1, got 0"]),
+        (["train", "fox.txt", "--seed", "-1"], ["--seed must be from 0"]),
+        (["train", "fox.txt", "--batch-size", "1000"], ["--batch-size must be at most 879"]),
+        (["train", "fox.txt", "--hidden-size", "100000000"], []),
+        (["train", "fox.txt", "-o", "missing/m.safetensors"], ["--output must be in a folder that exists, got missing"]),
+        (["train", "fox.txt", "-o", "."], ["--output must be a file"]),
+        (["train", "fox.txt", "-o", "fox.txt"], ["--output", "fox.txt"]),
+        (["train", "fox.txt", "--checkpoint", "missing/c"], ["--checkpoint must be in a folder that exists"]),
+        (["train", "fox.txt", "--checkpoint", "model.safetensors"], ["--checkpoint", "model.safetensors"]),
+        (["sample", "missing"], ["missing", "No such file"]),
+        (["sample", "fox.txt"], ["fox.txt is not a charrnn model"]),
+        (["sample", "hello.safetensors", "--prompt", "hexe"], ["'x' at position 2 of the prompt", "8 characters"]),
+        (["sample", "hello.safetensors", "--top-k", "0"], ["--top-k must be at least 1, got 0"]),
+        (["sample", "hello.safetensors", "--seed", "-1"], ["--seed must be at least 0, got -1"]),
+        (["sample", "hello.safetensors", "--documents"], ["--documents must come with a model of documents"]),
+        (["sample", "names.safetensors", "-n", "-1"], ["--count must be at least 0, got -1"]),
+        (["evaluate", "hello.safetensors", "fox.txt"], ["'t' at position 0 of fox.txt is not among"]),
+        (["evaluate", "names.safetensors", "names.txt"], ["'\\n' at position 3 of names.txt", "--documents"]),
+        (["info", "fox.txt"], ["fox.txt is not a charrnn model"]),
+    ],
+    ids=lambda value: " ".join(value) if "fox.txt" in value or value and value[0] in cli.COMMANDS else "",
+)
+def test_a_wrong_input_is_one_line_on_stderr_and_exit_code_2(
+    folder: Path, args: list[str], words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "one.txt").write_text("x")
+    (folder / "empty.txt").write_text("")
+    monkeypatch.chdir(folder)
+    code = cli.main(args)
+    out, err = capsys.readouterr()
+    assert_one_line_error(subprocess.CompletedProcess(args, code, out, err), *words)
+    assert not (folder / "model.safetensors").exists()
+
+
+def test_a_wrong_input_ends_the_process_with_exit_code_2(folder: Path) -> None:
+    assert_one_line_error(run("sample", "fox.txt", cwd=folder), "fox.txt is not a charrnn model")
+    assert_one_line_error(run("train", "fox.txt", "-o", "missing/m", cwd=folder), "--output")
+
+
+def test_a_build_that_there_is_not_is_one_line(folder: Path) -> None:
+    result = run("info", "hello.safetensors", cwd=folder, env={"CHARRNN_BUILD": "z80"})
+    assert_one_line_error(result, "CHARRNN_BUILD", "'z80'")
+
+
+def test_diverged_training_is_exit_code_1(folder: Path, tmp_path: Path) -> None:
+    options = ["--optimizer", "sgd", "--learning-rate", "1e6", "--clip-norm", "none", "--epochs", 50]
+    result = run("train", folder / "fox.txt", *options, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith("charrnn: error: training diverged at step ")
+    assert "--learning-rate" in error
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def limit_files(size: int) -> Callable[[], None]:
+    def limit() -> None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return limit
+
+
+@posix
+def test_a_model_that_cannot_be_saved_is_said_so_with_exit_code_2(folder: Path, tmp_path: Path) -> None:
+    result = run("train", folder / "fox.txt", *SMALL, cwd=tmp_path, preexec_fn=limit_files(100))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1].startswith("charrnn: error: the model could not be saved: ")
+    assert "Traceback" not in result.stderr
+
+
+@posix
+def test_a_checkpoint_that_cannot_be_saved_does_not_lose_the_model(folder: Path, tmp_path: Path) -> None:
+    result = run("train", folder / "fox.txt", "--hidden-size", 32, "--epochs", 2, cwd=tmp_path,
+                 preexec_fn=limit_files(20_000))
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].endswith("; the model so far is in model.safetensors")
+    assert charrnn.load(tmp_path / "model.safetensors").hidden_size == 32
+
+
+# Checkpoints
+
+
+def test_resume_with_nothing_to_resume_says_so_and_trains(folder: Path, tmp_path: Path) -> None:
+    result = run("train", folder / "fox.txt", *SMALL, "--resume", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr.startswith("nothing to resume: there is no model.checkpoint.safetensors")
+    assert (tmp_path / "model.safetensors").exists()
+
+
+def test_a_resumed_training_ends_as_one_in_one_go(folder: Path, tmp_path: Path) -> None:
+    fox = ["train", folder / "fox.txt", "--hidden-size", 8, "--schedule", "constant", "--warmup", 0]
+    assert run(*fox, "--epochs", 4, "-o", "once", cwd=tmp_path).returncode == 0
+    assert run(*fox, "--epochs", 2, "-o", "twice", cwd=tmp_path).returncode == 0
+    result = run(*fox, "--epochs", 4, "-o", "twice", "--resume", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "resumed from twice.checkpoint.safetensors at epoch" in result.stderr
+    assert (tmp_path / "once").read_bytes() == (tmp_path / "twice").read_bytes()
+    result = run(*fox, "--epochs", 4, "-o", "twice", "--resume", cwd=tmp_path)
+    assert "complete" in result.stderr
+    assert (tmp_path / "once").read_bytes() == (tmp_path / "twice").read_bytes()
+
+
+# Ctrl-C
+
+
+@posix
+def test_ctrl_c_saves_the_model_so_far_with_exit_code_130(tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text(TEXT * 200)
+    process = start(
+        "train", "long.txt", "--hidden-size", 512, "--epochs", 1000, cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stderr is not None
+    while b"epoch " not in (line := process.stderr.readline()) or b"chars/s" not in line:
+        assert line, "no progress was shown"
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    stdout, stderr = process.communicate(timeout=60)
+    assert time.monotonic() - sent < 10
+    assert (process.returncode, stdout) == (130, b"")
+    assert stderr.decode().splitlines()[-1].startswith("interrupted: the model so far is in model.safetensors")
+    assert charrnn.load(tmp_path / "model.safetensors").hidden_size == 512
+
+
+@posix
+def test_ctrl_c_while_sampling_is_exit_code_130_without_a_traceback(folder: Path) -> None:
+    process = start(
+        "sample", "hello.safetensors", "--length", 10**9, cwd=folder,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(10)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, b"interrupted\n")
+
+
+# Stdout
+
+
+@posix
+def test_a_closed_pipe_is_no_error(folder: Path) -> None:
+    process = start("sample", "hello.safetensors", "--length", 10**9, cwd=folder)
+    assert process.stdout is not None and process.stderr is not None
+    assert len(process.stdout.read(10)) == 10
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(60) == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_under_stdout_is_one_line(folder: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        assert_one_line_error(run("sample", "hello.safetensors", cwd=folder, stdout=full), "No space left")
+
+
+def test_characters_that_stdout_cannot_encode_are_escaped(tmp_path: Path) -> None:
+    train("é☃\ud800", epochs=200, val_fraction=0, progress=False).save(tmp_path / "odd")
+    result = run("sample", "odd", "--prompt", "é", "--length", 2, "--temperature", 0, cwd=tmp_path,
+                 env={"PYTHONIOENCODING": "ascii"})
+    assert (result.returncode, result.stdout) == (0, "\\xe9\\u2603\\ud800\n")
+    result = run("info", "odd", cwd=tmp_path)
+    assert "characters  é ☃ \\ud800\n" in result.stdout
+
+
+@posix
+def test_a_terminal_is_shown_each_character_as_it_is_drawn(folder: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = start("sample", "hello.safetensors", "--length", 10**9, cwd=folder, stdout=theirs)
+    os.close(theirs)
+    assert os.read(ours, 1)
+    process.kill()
+    process.communicate()
+    os.close(ours)
+
+
+# Parts
+
+
+def report(model: charrnn.CharRNN, seconds: float, **changes: Any) -> Report:
+    values = dict(step=7, epoch=0.5, loss=1.0, val_loss=None, validated=False, learning_rate=0.1, chars_per_second=1e6,
+                  seconds=seconds, done=0.5, model=model)
+    return Report(**{**values, **changes})
+
+
+def test_a_sample_is_shown_every_ten_seconds_after_a_validation(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = progress.Samples()
+    model = charrnn.load(folder / "hello.safetensors")
+    for seconds in (1, 5, 10.9, 12, 20, 21.9):
+        samples(report(model, seconds))
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first == "epoch 0.50, loss 1.000 nats, a sample:"
+    assert len(rest) == 1 and rest[0].startswith("  | ") and len(rest[0]) == 204
+    samples(report(model, 30, val_loss=1.25))
+    assert capsys.readouterr().err == ""
+    samples(report(model, 31, val_loss=1.25, validated=True))
+    assert capsys.readouterr().err.startswith("epoch 0.50, val 1.250 nats, a sample:\n")
+
+
+def test_a_sample_of_documents_is_a_few_of_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = progress.Samples()
+    samples.last = 0.0
+    samples(report(charrnn.load(folder / "names.safetensors"), 11))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 6
+    assert {"  | ann", "  | bob", "  | cleo"} & set(lines)
+
+
+def test_progress_elsewhere_than_on_a_terminal_is_lines_ever_farther_apart(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    model = charrnn.load(folder / "hello.safetensors")
+    with progress.Progress(True, epochs=3) as shown:
+        for i in range(1, 1001):
+            shown.update(report(model, i / 10, val_loss=1.5, done=i / 1000))
+    lines = sys.stderr.getvalue().splitlines()
+    assert lines[0] == "  1%  epoch 0.50/3, 1.000 nats, 1.443 bits, val 1.500, 1.00M chars/s, 1:39 left"
+    assert lines[-1].startswith("100%") and lines[-1].endswith("0:00 left")
+    assert 20 < len(lines) < 30
+
+
+def test_a_stderr_that_is_gone_does_not_end_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    for stderr in (Gone(), None):
+        monkeypatch.setattr(sys, "stderr", stderr)
+        train("hello world", epochs=10, callback=lambda report: progress.write("..."))
+        progress.Progress(True, epochs=1).update(report(charrnn.CharRNN("ab"), 5))
+
+
+def test_printable_escapes_what_would_command_a_terminal() -> None:
+    assert progress.printable("a\x1b[2J\tß\ud800'") == "a\\x1b[2J\\tß\\ud800'"
+
+
+@pytest.mark.parametrize(
+    ("characters", "shown"),
+    [
+        ("\n !abcdexyz~", "\\n space ! a-e x y z ~"),
+        ("".join(map(chr, range(32, 127))), "space !-~"),
+        ("edrlhw o", "e d r l h w space o"),
+        ("\x00\x01\x02\x03\x04", "\\x00-\\x04"),
+    ],
+)
+def test_characters_are_shown_in_their_order_neighbours_as_ranges(characters: str, shown: str) -> None:
+    assert cli._legible(characters) == shown
+
+
+def test_ten_thousand_characters_are_shown_on_a_screen() -> None:
+    assert len(cli._legible("".join(map(chr, range(0x4E00, 0x4E00 + 30_000, 3)))).splitlines()) < 20

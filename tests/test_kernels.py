@@ -1,0 +1,1241 @@
+"""Every compiled kernel against reference.py, in every build that this CPU runs and in both number types.
+
+T time, B batch, V vocabulary, H hidden units, L layers. Numbers that go into a kernel are float32 numbers, so that
+float32, float64 and the reference compute the same thing; how far they may differ, TOLERANCE says.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import functools
+import itertools
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+
+import numpy as np
+import pytest
+import reference
+
+import charrnn.kernels
+
+DTYPES = ("float32", "float64")
+#: Of the largest element of an array: rounding errors of sums, the worst of them where H is 1 and terms cancel.
+TOLERANCE = {"float32": 2e-4, "float64": 1e-12}
+
+
+def runnable_builds() -> list[str]:
+    """Builds that are installed and that this CPU runs."""
+    levels = charrnn.kernels.BUILDS.items()
+    candidates = [build for build, level in levels if level <= charrnn.kernels.x86_64_level()]
+    return [build for build in candidates if charrnn.kernels._import(build, "float32") is not None]
+
+
+RUNNABLE_BUILDS = runnable_builds()
+MODULES = {
+    f"{build}-{dtype}": charrnn.kernels._import(build, dtype) for build in RUNNABLE_BUILDS for dtype in DTYPES
+}
+
+
+@pytest.fixture(params=MODULES.values(), ids=MODULES.keys())
+def kernels(request) -> ModuleType:
+    """The compiled module of one build and number type."""
+    return request.param
+
+
+@pytest.fixture(params=[module for module in MODULES.values() if module.DTYPE == np.float64], ids=RUNNABLE_BUILDS)
+def kernels64(request) -> ModuleType:
+    """The compiled float64 module of one build."""
+    return request.param
+
+
+def float32_numbers(array) -> np.ndarray:
+    """The nearest numbers that float32 has, in float64."""
+    return np.asarray(array, np.float32).astype(np.float64)
+
+
+def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return float32_numbers(rng.normal(size=shape))
+
+
+def as_dtype(kernels: ModuleType, *arrays) -> list[np.ndarray]:
+    return [np.ascontiguousarray(array, kernels.DTYPE) for array in arrays]
+
+
+def max_error(actual, expected) -> float:
+    """The largest error, as a part of the largest element; infinite where one of them is NaN and the other not."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape
+    error, largest = np.abs(actual - expected).max(initial=0), np.abs(expected).max(initial=0)
+    if error == 0:
+        return 0.0
+    return float(error / largest) if np.isfinite(error) and largest > 0 else np.inf
+
+
+def assert_close(actual, expected, tolerance: float, what: object = "") -> None:
+    error = max_error(actual, expected)
+    assert error <= tolerance, f"{what}: error {error:.2g} is over {tolerance:.2g}"
+
+
+def bits(*arrays) -> bytes:
+    return b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+
+
+# Networks -------------------------------------------------------------------------------------------------------
+
+
+def random_params(rng: np.random.Generator, V: int, H: int, L: int) -> reference.Params:
+    """Weights that bend tanh."""
+    return {name: float32_numbers(1.5 * p) for name, p in reference.random_params(rng, V, H, L).items()}
+
+
+def arena_of(network, params: reference.Params, dtype) -> np.ndarray:
+    arena = np.zeros(network.arena_size, dtype)
+    for name, view in network.views(arena).items():
+        view[...] = params[name]
+    return arena
+
+
+def params_of(network, arena: np.ndarray) -> reference.Params:
+    return {name: view.astype(np.float64) for name, view in network.views(arena).items()}
+
+
+def network_of(kernels: ModuleType, params: reference.Params):
+    V, H = params["head.weight"].shape
+    return kernels.Network(V, H, sum(name.startswith("rnn.weight_hh") for name in params))
+
+
+def padding_of(network) -> np.ndarray:
+    """Which elements of an arena belong to no parameter."""
+    padding = np.ones(network.arena_size, bool)
+    for view in network.views(padding).values():
+        view[...] = False
+    return padding
+
+
+@functools.cache
+def problem(T: int, B: int, V: int, H: int, L: int, with_end: bool, with_state: bool = True) -> dict:
+    """Arguments of reference.loss_and_grad; END is the last symbol and about every third input."""
+    rng = np.random.default_rng((T, B, V, H, L))
+    inputs, end = rng.integers(0, V, (T, B)), None
+    if with_end:
+        end = V - 1
+        inputs[rng.random((T, B)) < 0.3] = end
+    return {
+        "params": random_params(rng, V, H, L),
+        "inputs": inputs,
+        "targets": rng.integers(0, V, (T, B)),
+        "state": float32_numbers(rng.uniform(-1, 1, (L, B, H))) if with_state else None,
+        "end": end,
+    }
+
+
+@functools.cache
+def solution(*args) -> tuple[float, reference.Params, np.ndarray]:
+    """Loss, gradients and last state by the reference."""
+    return reference.loss_and_grad(**problem(*args))
+
+
+def run_bptt(kernels: ModuleType, params, inputs, targets, state, end, num_threads=1):
+    """Loss, the arena of gradients, the last state, and the network."""
+    network = network_of(kernels, params)
+    gradients = np.full(network.arena_size, np.nan, kernels.DTYPE)
+    loss, state = kernels.bptt(
+        network,
+        arena_of(network, params, kernels.DTYPE),
+        np.ascontiguousarray(inputs, np.int32),
+        np.ascontiguousarray(targets, np.int32),
+        gradients,
+        None if state is None else state.astype(kernels.DTYPE),
+        end=-1 if end is None else end,
+        num_threads=num_threads,
+    )
+    return loss, gradients, state, network
+
+
+def assert_bptt_is_the_reference(kernels: ModuleType, *args) -> None:
+    loss, gradients, state, network = run_bptt(kernels, **problem(*args))
+    expected_loss, expected_grads, expected_state = solution(*args)
+    tolerance = TOLERANCE[kernels.DTYPE.name]
+    assert loss == pytest.approx(expected_loss, rel=tolerance, abs=0), args
+    assert_close(state, expected_state, tolerance, args)
+    for name, gradient in network.views(gradients).items():
+        assert_close(gradient, expected_grads[name], tolerance, (args, name))
+
+
+# One below, at and one above: a vector (2 to 16 numbers), the two of a tile, a multiple of tiles.
+HIDDEN_SIZES = (1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 100)
+# One below, at and one above the rows of a tile (6 or 8) and of two; two rows have a tile of their own.
+BATCH_SIZES = (1, 2, 3, 5, 6, 7, 8, 9, 13, 17)
+SEQ_LENGTHS = (1, 2, 33)
+VOCAB_SIZES = (1, 2, 5, 65, 130)
+
+# More than 128 rows of a product, 256 rows of a gradient, 256 positions of one; four whole panels; H whose stride
+# would be a multiple of 256.
+LARGE_SIZES = [
+    (3, 130, 300, 17, 2, True),
+    (130, 3, 2, 33, 2, True),
+    (1, 1, 5, 130, 2, False),
+    (2, 2, 65, 131, 2, True),
+    (2, 1, 3, 257, 2, False),
+    (3, 3, 2, 256, 2, True),
+]
+
+
+def test_bptt_is_the_reference_at_every_hidden_size_batch_size_and_length(kernels):
+    rng = np.random.default_rng(0)
+    for H, B, T in itertools.product(HIDDEN_SIZES, BATCH_SIZES, SEQ_LENGTHS):
+        V, L = int(rng.choice(VOCAB_SIZES)), int(rng.integers(1, 4))
+        assert_bptt_is_the_reference(kernels, T, B, V, H, L, bool(rng.integers(2)), bool(rng.integers(2)))
+
+
+def test_bptt_is_the_reference_at_every_vocabulary_size_and_number_of_layers(kernels):
+    for V, L, with_end in itertools.product(VOCAB_SIZES, (1, 2, 3), (False, True)):
+        assert_bptt_is_the_reference(kernels, 4, 5, V, 17, L, with_end)
+
+
+def test_bptt_is_the_reference_beyond_every_block(kernels):
+    for sizes in LARGE_SIZES:
+        assert_bptt_is_the_reference(kernels, *sizes)
+
+
+def test_bptt_gives_the_same_bits_for_any_number_of_threads(kernels):
+    for sizes in [(33, 17, 65, 100, 2, True), (2, 3, 5, 7, 3, True), (1, 1, 2, 1, 1, False), *LARGE_SIZES]:
+        expected = None
+        for num_threads in (1, 2, 3, 8):
+            loss, gradients, state, _ = run_bptt(kernels, **problem(*sizes), num_threads=num_threads)
+            expected = expected or bits(loss, gradients, state)
+            assert bits(loss, gradients, state) == expected, (sizes, num_threads)
+
+
+def test_bptt_agrees_with_finite_differences_in_every_parameter(kernels64):
+    args = problem(6, 3, 5, 7, 2, True)
+    _, gradients, _, network = run_bptt(kernels64, **args)
+    for name, gradient in network.views(gradients).items():
+
+        def loss_at(parameter, name=name):
+            return run_bptt(kernels64, **args | {"params": args["params"] | {name: parameter}})[0]
+
+        expected = reference.finite_difference(loss_at, args["params"][name])
+        error = np.linalg.norm(gradient - expected) / np.linalg.norm(expected)
+        assert error < 1e-6, name
+
+
+def test_bptt_agrees_with_autograd_of_pytorch(kernels):
+    torch = pytest.importorskip("torch", reason="PyTorch, which the kernels are compared with, is not installed")
+    for L in (1, 2, 3):
+        T, B, V, H = 33, 5, 13, 20
+        args = problem(T, B, V, H, L, False)
+        rnn, head = torch.nn.RNN(V, H, L, dtype=torch.float64), torch.nn.Linear(H, V, dtype=torch.float64)
+        modules = torch.nn.ModuleDict({"rnn": rnn, "head": head})
+        modules.load_state_dict({name: torch.tensor(p) for name, p in args["params"].items()})
+        x = torch.nn.functional.one_hot(torch.tensor(args["inputs"]), V).double()
+        h, expected_state = rnn(x, torch.tensor(args["state"]))
+        expected_loss = torch.nn.functional.cross_entropy(head(h).reshape(-1, V), torch.tensor(args["targets"].ravel()))
+        expected_loss.backward()
+
+        loss, gradients, state, network = run_bptt(kernels, **args)
+        tolerance = TOLERANCE[kernels.DTYPE.name]
+        assert loss == pytest.approx(expected_loss.item(), rel=tolerance)
+        assert_close(state, expected_state.detach(), tolerance)
+        for name, parameter in modules.named_parameters():
+            assert_close(network.views(gradients)[name], parameter.grad, tolerance, (L, name))
+
+
+def test_bptt_overwrites_the_whole_arena_of_gradients(kernels):
+    for sizes in [(2, 3, 5, 7, 2, True), (3, 3, 2, 250, 1, False)]:
+        _, gradients, _, network = run_bptt(kernels, **problem(*sizes))     # NaN before
+        assert np.all(gradients[padding_of(network)] == 0)
+
+
+def test_bptt_leaves_its_arguments_as_they_are(kernels):
+    args = problem(4, 3, 5, 7, 2, True)
+    network = network_of(kernels, args["params"])
+    parameters = arena_of(network, args["params"], kernels.DTYPE)
+    arrays = [np.ascontiguousarray(args[name], np.int32) for name in ("inputs", "targets")]
+    arguments = [parameters, *arrays, args["state"].astype(kernels.DTYPE)]
+    before = bits(*arguments)
+    kernels.bptt(network, *arguments[:3], np.zeros_like(parameters), arguments[3], end=4)
+    assert bits(*arguments) == before
+
+
+def test_bptt_loss_is_finite_for_the_largest_logits(kernels):
+    args = problem(3, 4, 5, 2, 1, False)
+    largest = float(np.finfo(kernels.DTYPE).max)
+    bias = np.array([largest, -largest, 0, 1, -largest])
+    loss, gradients, _, network = run_bptt(kernels, **args | {"params": args["params"] | {"head.bias": bias}})
+    assert np.isfinite(loss)
+    assert all(np.isfinite(gradient).all() for gradient in network.views(gradients).values())
+
+
+@functools.cache
+def large_vocabulary_problem(T: int, B: int, V: int, H: int) -> tuple[dict, float, reference.Params]:
+    """Arguments of run_bptt, loss and gradients; one-hot over the few symbols that occur in the inputs, not over V."""
+    rng = np.random.default_rng(0)
+    params = random_params(rng, V, H, 1)
+    used = np.sort(rng.choice(V, 9, replace=False))
+    inputs, targets = used[rng.integers(0, 9, (T, B))], rng.integers(0, V, (T, B))
+    x, ends, state = np.eye(9)[np.searchsorted(used, inputs)], np.zeros((T, B), bool), np.zeros((B, H))
+    weight_ih, weight_hh, *biases = reference.layer_params(params, 0)
+    h, h_prev = reference.layer_forward(x, ends, state, weight_ih[:, used], weight_hh, *biases)
+    logits = reference.head_forward(h, params["head.weight"], params["head.bias"])
+    loss = reference.cross_entropy_forward(logits.reshape(-1, V), targets.ravel())
+    dlogits = reference.softmax(logits)
+    dlogits.reshape(-1, V)[np.arange(T * B), targets.ravel()] -= 1
+    dh, dweight, dbias = reference.head_backward(dlogits / (T * B), h, params["head.weight"])
+    _, d_ih, d_hh, d = reference.layer_backward(dh, x, ends, h, h_prev, weight_ih[:, used], weight_hh)
+    grads = {"rnn.weight_ih_l0": np.zeros((H, V)), "rnn.weight_hh_l0": d_hh, "rnn.bias_ih_l0": d, "rnn.bias_hh_l0": d}
+    grads["rnn.weight_ih_l0"][:, used] = d_ih
+    arguments = {"params": params, "inputs": inputs, "targets": targets, "state": None, "end": None}
+    return arguments, loss, grads | {"head.weight": dweight, "head.bias": dbias}
+
+
+def assert_large_vocabulary_is_the_reference(kernels: ModuleType, T: int, B: int, V: int, H: int) -> None:
+    arguments, expected_loss, expected = large_vocabulary_problem(T, B, V, H)
+    tolerance, results = 10 * TOLERANCE[kernels.DTYPE.name], set()
+    for num_threads in (1, 3):
+        loss, gradients, _, network = run_bptt(kernels, **arguments, num_threads=num_threads)
+        results.add(bits(loss, *network.views(gradients).values()))
+    assert len(results) == 1
+    assert loss == pytest.approx(expected_loss, rel=tolerance)
+    for name, gradient in network.views(gradients).items():
+        assert_close(gradient, expected[name], tolerance, name)
+
+
+def test_bptt_with_a_vocabulary_whose_logits_are_held_in_blocks_is_the_reference(kernels):
+    # 59 positions of 70 000 symbols fit 4 Mi logits: three blocks, the last one shorter.
+    assert_large_vocabulary_is_the_reference(kernels, 26, 5, 70_000, 4)
+
+
+def test_bptt_with_a_vocabulary_of_which_less_than_a_panel_fits_is_the_reference(kernels):
+    # 6 positions fit: less than a panel of 32, 16 or 8.
+    assert_large_vocabulary_is_the_reference(kernels, 11, 3, 600_000, 1)
+
+
+def test_engine_gives_the_logits_and_losses_of_the_reference(kernels):
+    tolerance = TOLERANCE[kernels.DTYPE.name]
+    for sizes in [(5, 3, 7, 9, 2, True), (2, 1, 65, 33, 1, False), (33, 17, 2, 5, 3, True)]:
+        params, inputs, targets, state, end = problem(*sizes).values()
+        network = network_of(kernels, params)
+        arena = arena_of(network, params, kernels.DTYPE)
+        engine = kernels.Engine(network, arena, 6, inputs.shape[1], end=-1 if end is None else end)
+        logits, losses = [], []
+        for method, results, arrays in ((engine.logits, logits, [inputs]), (engine.losses, losses, [inputs, targets])):
+            engine.set_state(state.astype(kernels.DTYPE))
+            for t in range(0, len(inputs), 6):  # in chunks, the state carried
+                results.append(method(*(np.ascontiguousarray(array[t : t + 6], np.int32) for array in arrays)))
+        expected, expected_state = reference.forward(params, inputs, state, end)
+        expected_losses = -np.take_along_axis(reference.log_softmax(expected), targets[:, :, None], 2)[:, :, 0]
+        assert_close(np.concatenate(logits), expected, tolerance, sizes)
+        assert_close(np.concatenate(losses), expected_losses, tolerance, sizes)
+        assert_close(engine.get_state(), expected_state, tolerance, sizes)
+
+
+# The cell -------------------------------------------------------------------------------------------------------
+
+CELL_SIZES = [*itertools.product((1, 3, 6, 7, 9), (1, 2, 17, 65), (1, 7, 16, 33)), (130, 5, 100), (2, 300, 257)]
+
+
+def random_cell(B: int, input_size: int, H: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng((B, input_size, H))
+    weights = {"weight_ih": normal(rng, H, input_size) / 8, "weight_hh": normal(rng, H, H) / 8}
+    biases = {"bias_ih": normal(rng, H), "bias_hh": normal(rng, H)}
+    return {"x": normal(rng, B, input_size), "h_prev": normal(rng, B, H)} | weights | biases
+
+
+def test_rnn_cell_is_the_reference(kernels):
+    for sizes in CELL_SIZES:
+        cell = random_cell(*sizes)
+        h = kernels.rnn_cell(*as_dtype(kernels, *cell.values()))
+        assert h.dtype == kernels.DTYPE
+        assert_close(h, reference.rnn_cell_forward(**cell), TOLERANCE[kernels.DTYPE.name], sizes)
+
+
+def test_rnn_cell_backward_is_the_reference(kernels):
+    for sizes in CELL_SIZES:
+        cell = random_cell(*sizes)
+        dh, h = normal(np.random.default_rng(0), sizes[0], sizes[2]), float32_numbers(reference.rnn_cell_forward(**cell))
+        arguments = [dh, cell["x"], cell["h_prev"], h, cell["weight_ih"], cell["weight_hh"]]
+        results = kernels.rnn_cell_backward(*as_dtype(kernels, *arguments))
+        for result, expected in zip(results, reference.rnn_cell_backward(*arguments), strict=True):
+            assert result.dtype == kernels.DTYPE
+            assert_close(result, expected, TOLERANCE[kernels.DTYPE.name], sizes)
+
+
+def test_rnn_cell_takes_arrays_of_any_strides(kernels):
+    cell = as_dtype(kernels, *random_cell(5, 6, 7).values())
+    strided = [np.asfortranarray(array) for array in cell[:4]] + [np.repeat(array, 2)[::2] for array in cell[4:]]
+    np.testing.assert_array_equal(kernels.rnn_cell(*strided), kernels.rnn_cell(*cell))
+
+
+# Softmax and cross-entropy --------------------------------------------------------------------------------------
+
+
+def random_logits(N: int, V: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng((N, V))
+    return 4 * normal(rng, N, V), rng.integers(0, V, N).astype(np.int32)
+
+
+def largest_logits(kernels: ModuleType) -> list[float]:
+    largest = float(np.finfo(kernels.DTYPE).max)
+    return [1e4, 1e38, largest] if kernels.DTYPE == np.float32 else [1e4, 1e308, largest]
+
+
+def test_softmax_is_the_reference(kernels):
+    for N, V in itertools.product((1, 2, 3, 7, 8, 9, 15, 16, 17, 33), VOCAB_SIZES):
+        logits, _ = random_logits(N, V)
+        (x,) = as_dtype(kernels, logits)
+        probs, out = kernels.softmax(x), np.full_like(x, np.nan)
+        kernels.softmax(x, out)
+        assert_close(probs, reference.softmax(logits), TOLERANCE[kernels.DTYPE.name], (N, V))
+        np.testing.assert_array_equal(out, probs)
+        np.testing.assert_array_equal(x, logits)
+
+
+def test_softmax_of_large_logits_is_the_reference(kernels):
+    for large in largest_logits(kernels):
+        logits = np.array([[large, -large, 0], [large, large, -large], [-large, -large, -large], [0, 1, -large]])
+        assert_close(
+            kernels.softmax(*as_dtype(kernels, logits)), reference.softmax(logits), TOLERANCE[kernels.DTYPE.name], large
+        )
+
+
+def test_cross_entropy_is_the_reference(kernels):
+    tolerance = TOLERANCE[kernels.DTYPE.name]
+    for N, V in itertools.product((1, 2, 3, 7, 8, 9, 15, 16, 17, 33), VOCAB_SIZES):
+        logits, targets = random_logits(N, V)
+        (x,) = as_dtype(kernels, logits)
+        dlogits = np.full_like(x, np.nan)
+        loss = kernels.cross_entropy(x, targets, dlogits)
+        assert loss == pytest.approx(reference.cross_entropy_forward(logits, targets), rel=tolerance, abs=0)
+        assert loss == kernels.cross_entropy(x, targets)
+        assert_close(dlogits, reference.cross_entropy_backward(logits, targets), tolerance, (N, V))
+        np.testing.assert_array_equal(x, logits)
+
+
+def test_cross_entropy_of_uniform_logits_is_log_vocab_size(kernels):
+    for V, value in itertools.product(VOCAB_SIZES, (0.0, 1e4, -1e38)):
+        logits, targets = np.full((3, V), value, kernels.DTYPE), np.zeros(3, np.int32)
+        loss = kernels.cross_entropy(logits, targets)
+        assert loss == pytest.approx(np.log(V), rel=1e-6 if kernels.DTYPE == np.float32 else 1e-14, abs=0)
+
+
+def test_cross_entropy_of_large_logits_is_finite_and_the_reference(kernels):
+    for large in largest_logits(kernels):
+        for row in ([large, -large, 0], [large, large, -large], [-large, -large, -large], [0, 1, -large]):
+            for target in range(3):
+                logits, targets = np.array([row]), np.array([target], np.int32)
+                dlogits = np.full((1, 3), np.nan, kernels.DTYPE)
+                loss = kernels.cross_entropy(*as_dtype(kernels, logits), targets, dlogits)
+                assert np.isfinite(loss)
+                expected = reference.cross_entropy_forward(float32_numbers(logits) if large < 1e300 else logits, targets)
+                assert loss == pytest.approx(expected, rel=TOLERANCE[kernels.DTYPE.name])
+                assert_close(dlogits, reference.cross_entropy_backward(logits, targets), TOLERANCE[kernels.DTYPE.name])
+
+
+def test_cross_entropy_is_finite_over_any_number_of_rows_of_the_largest_logits(kernels):
+    largest = np.finfo(kernels.DTYPE).max
+    for N in range(1, 300):
+        logits = np.tile(np.array([largest, -largest], kernels.DTYPE), (N, 1))
+        assert np.isfinite(kernels.cross_entropy(logits, np.ones(N, np.int32))), N
+
+
+def test_nan_logits_give_nan_and_not_a_number_that_looks_right(kernels):
+    logits = np.zeros((2, 3), kernels.DTYPE)
+    logits[1, 2] = np.nan
+    assert np.isnan(kernels.cross_entropy(logits, np.zeros(2, np.int32)))
+    np.testing.assert_array_equal(np.isnan(kernels.softmax(logits)), [[False] * 3, [True] * 3])
+
+
+# Clipping and optimizers ----------------------------------------------------------------------------------------
+
+# One below, at and above: the lanes of a sum of squares, its block.
+FLAT_SIZES = (1, 7, 15, 16, 17, 33, 4095, 4096, 4097, 10_000)
+
+
+def test_clip_norm_is_the_reference(kernels):
+    for n, part in itertools.product(FLAT_SIZES, (0.1, 1.5)):
+        gradients = normal(np.random.default_rng(n), n)
+        max_norm = float(part * np.linalg.norm(gradients))
+        expected, expected_norm = reference.clip_norm({"g": gradients}, max_norm)
+        (g,) = as_dtype(kernels, gradients)
+        norm = kernels.clip_norm(g, max_norm)
+        tolerance = 1e-6 if kernels.DTYPE == np.float32 else 1e-14
+        assert norm == pytest.approx(expected_norm, rel=tolerance)
+        assert_close(g, expected["g"], tolerance, n)
+        if part > 1:
+            np.testing.assert_array_equal(g, gradients)
+
+
+def test_clip_norm_is_right_where_squares_overflow_and_underflow_in_float32(kernels):
+    for n, magnitude in itertools.product((1, 17, 100), (1e-30, 1e25, 1e37)):
+        gradients = magnitude * np.linspace(0.5, 1, n)
+        (g,) = as_dtype(kernels, gradients)
+        assert kernels.clip_norm(g, 0.1 * magnitude) == pytest.approx(np.linalg.norm(gradients), rel=1e-6)
+        assert np.linalg.norm(g.astype(np.float64)) == pytest.approx(0.1 * magnitude, rel=1e-6)
+
+
+def test_clip_norm_of_zeros_is_zero(kernels):
+    g = np.zeros(20, kernels.DTYPE)
+    assert kernels.clip_norm(g, 1.0) == 0
+    assert not g.any()
+
+
+def test_clip_value_is_the_reference(kernels):
+    for n, limit in itertools.product(FLAT_SIZES, (0.0, 0.5, 100.0)):
+        gradients = normal(np.random.default_rng(n), n)
+        (g,) = as_dtype(kernels, gradients)
+        kernels.clip_value(g, limit)
+        np.testing.assert_array_equal(g, reference.clip_value({"g": gradients}, limit)["g"])
+
+
+ADAM_CONSTANTS = {"beta1": 0.8, "beta2": 0.95, "eps": 1e-4}
+#: The rule, its constants for the reference and for the kernel, and the state that it keeps.
+OPTIMIZERS = {
+    "sgd": (reference.sgd, {}, {}, ["m"]),
+    "sgd with momentum": (reference.sgd, {"momentum": 0.9}, {"momentum": 0.9}, ["m"]),
+    "adagrad": (reference.adagrad, {"eps": 1e-4}, {"eps": 1e-4}, ["s"]),
+    "rmsprop": (reference.rmsprop, {"alpha": 0.9, "eps": 1e-4}, {"rho": 0.9, "eps": 1e-4}, ["s"]),
+    "adam": (reference.adam, ADAM_CONSTANTS, ADAM_CONSTANTS, ["m", "s"]),
+    "adagrad by default": (reference.adagrad, {}, {}, ["s"]),
+    "rmsprop by default": (reference.rmsprop, {}, {}, ["s"]),
+    "adam by default": (reference.adam, {}, {}, ["m", "s"]),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizer_is_the_reference_over_several_steps_with_weight_decay(kernels, name):
+    rule, constants, settings, kept = OPTIMIZERS[name]
+    for n, weight_decay in itertools.product(FLAT_SIZES, (0.0, 0.3)):
+        rng = np.random.default_rng(n)
+        optimizer = reference.Optimizer(rule, weight_decay, **constants)
+        expected = {"p": normal(rng, n)}
+        p, *state = as_dtype(kernels, expected["p"], *(np.zeros(n) for _ in kept))
+        for step in range(1, 5):
+            gradients, learning_rate = normal(rng, n), 0.1 / step
+            gradients[0] = 0
+            expected = optimizer.update(expected, {"p": gradients}, learning_rate)
+            given = settings | ({"step": step} if rule is reference.adam else {})
+            update = getattr(kernels, rule.__name__)
+            (g,) = as_dtype(kernels, gradients)
+            update(p, g, *state, learning_rate=learning_rate, weight_decay=weight_decay, **given)
+        tolerance = TOLERANCE[kernels.DTYPE.name]
+        assert_close(p, expected["p"], tolerance, (n, weight_decay))
+        for array, attribute in zip(state, kept, strict=True):
+            assert_close(array, getattr(optimizer, attribute)["p"], tolerance, (n, attribute))
+
+
+# Trainer --------------------------------------------------------------------------------------------------------
+
+
+def hash32(x: np.ndarray) -> np.ndarray:
+    """The finaliser of MurmurHash3."""
+    x = x ^ (x >> np.uint32(16))
+    x = x * np.uint32(0x85EBCA6B)
+    x = x ^ (x >> np.uint32(13))
+    x = x * np.uint32(0xC2B2AE35)
+    return x ^ (x >> np.uint32(16))
+
+
+def dropout_masks(seed: int, step: int, L: int, T: int, B: int, H: int, dropout: float) -> np.ndarray:
+    """The twin of dropout_forward in bptt.pxd: (L, T, B, H) of 0 and 1 / (1 - dropout)."""
+    key = np.array([seed ^ step << 32], np.uint64)
+    low, high = key.astype(np.uint32), (key >> np.uint64(32)).astype(np.uint32)
+    rows = np.arange(L * T * B, dtype=np.uint32).reshape(L, T, B, 1)
+    units = hash32(hash32(low + hash32(high + hash32(rows))) + np.arange(H, dtype=np.uint32))
+    return (units >= int(dropout * 2**32)) / (1 - dropout)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a Trainer is to learn, and how."""
+
+    params: reference.Params
+    symbols: np.ndarray
+    starts: np.ndarray
+    length: int
+    seq_length: int
+    period: int = 0
+    end: int = -1
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    clip_norm: float = np.inf
+    clip_value: float = np.inf
+    dropout: float = 0.0
+    seed: int = 0
+    constants: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.starts)
+
+    def chunk(self, position: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Inputs, targets and the position after them, 0 for the beginning."""
+        T = min(self.seq_length, self.length - position)
+        at = self.starts[None, :] + position + np.arange(T)[:, None]
+        at = at % self.period if self.period else at
+        return self.symbols[at], self.symbols[at + 1], (position + T) % self.length
+
+
+def text_task(H: int = 9, L: int = 2, B: int = 3, **settings) -> Task:
+    """A text of 5 symbols, read by B readers in chunks of 7, 7, 7 and 2."""
+    rng = np.random.default_rng((H, L, B))
+    symbols, starts = rng.integers(0, 5, 23 * B + 1), 23 * np.arange(B)
+    return Task(random_params(rng, 5, H, L), symbols, starts, length=23, seq_length=7, **settings)
+
+
+def documents_task(**settings) -> Task:
+    """Documents with an END before each and after the last; the last of three readers goes on at the first ones."""
+    rng = np.random.default_rng(0)
+    symbols = rng.integers(0, 5, 41)
+    symbols[[0, 4, 5, 11, 20, 29, 33, 40]] = 5
+    starts = np.array([0, 11, 29])
+    return Task(random_params(rng, 6, 9, 2), symbols, starts, length=18, seq_length=7, period=40, end=5, **settings)
+
+
+CONSTANTS = {"momentum": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+
+
+class Training:
+    """A Trainer with all that it works on."""
+
+    def __init__(self, kernels: ModuleType, task: Task, num_threads: int = 1, codes_dtype: str = "uint16") -> None:
+        self.network = network_of(kernels, task.params)
+        self.parameters = arena_of(self.network, task.params, kernels.DTYPE)
+        self.moments, self.squares = np.zeros_like(self.parameters), np.zeros_like(self.parameters)
+        names = ("optimizer", "weight_decay", "clip_norm", "clip_value", "dropout", "seed", "end")
+        self.trainer = kernels.Trainer(
+            self.network,
+            self.parameters,
+            task.seq_length,
+            task.batch_size,
+            moments=self.moments,
+            squares=self.squares,
+            num_threads=num_threads,
+            **{name: getattr(task, name) for name in names},
+            **CONSTANTS | task.constants,
+        )
+        codes, table = task.symbols.astype(codes_dtype), np.zeros(256, np.uint8)
+        if codes_dtype == "uint8":
+            of_symbol = np.random.default_rng(0).permutation(256).astype(np.uint8)
+            codes, table[of_symbol] = of_symbol[task.symbols], np.arange(256)
+        self.trainer.read(codes, table, task.starts.astype(np.int64), task.length, task.period)
+
+    def train(self, learning_rates: list[float]) -> np.ndarray:
+        """The losses of the steps made."""
+        losses = np.full(len(learning_rates), np.nan)
+        steps = self.trainer.train(np.array(learning_rates, np.float64), losses)
+        assert np.isnan(losses[steps:]).all()
+        return losses[:steps]
+
+    def params(self) -> reference.Params:
+        return params_of(self.network, self.parameters)
+
+    def everything(self) -> bytes:
+        trainer = self.trainer
+        counts = [trainer.step, trainer.position, trainer.passes]
+        arrays = [self.parameters, self.moments, self.squares, trainer.get_state()]
+        return bits(*arrays, counts, [trainer.last_loss, trainer.last_norm])
+
+
+def reference_training(task: Task, learning_rates: list[float]) -> tuple[reference.Params, list[float], np.ndarray, float]:
+    """Parameters, losses, state and the last norm."""
+    constants = {"alpha" if name == "rho" else name: value for name, value in task.constants.items()}
+    if task.optimizer == "rmsprop":
+        constants = {"alpha" if name == "beta2" else name: value for name, value in constants.items()}
+    optimizer = reference.Optimizer(getattr(reference, task.optimizer), task.weight_decay, **constants)
+    params, position, state, losses, norm = task.params, 0, None, [], 0.0
+    (V, H), L = params["head.weight"].shape, sum(name.startswith("rnn.weight_hh") for name in params)
+    for step, learning_rate in enumerate(learning_rates, 1):
+        inputs, targets, position = task.chunk(position)
+        masks = dropout_masks(task.seed, step, L, *inputs.shape, H, task.dropout) if task.dropout else None
+        end = None if task.end < 0 else task.end
+        loss, grads, state = reference.loss_and_grad(params, inputs, targets, state, end, masks)
+        grads, norm = reference.clip_norm(grads, task.clip_norm)
+        params = optimizer.update(params, reference.clip_value(grads, task.clip_value), learning_rate)
+        losses.append(loss)
+        state = np.zeros_like(state) if position == 0 else state
+    return params, losses, state, norm
+
+
+#: Nine steps: twice to the end of the stream and one more.
+LEARNING_RATES = [0.02, 0.01, 0.03, 0.02, 0.01, 0.01, 0.02, 0.03, 0.01]
+
+TASKS = {
+    "adam": text_task(),
+    "adam with all settings": text_task(
+        weight_decay=0.3, clip_norm=0.5, clip_value=0.1, constants={"beta1": 0.8, "beta2": 0.95, "eps": 1e-5}
+    ),
+    "sgd": text_task(optimizer="sgd", clip_norm=0.2, weight_decay=0.1, constants={"momentum": 0.9}),
+    "adagrad": text_task(optimizer="adagrad", clip_value=0.05, constants={"eps": 1e-10}),
+    "rmsprop": text_task(optimizer="rmsprop", constants={"beta2": 0.99, "eps": 1e-8}),
+    "documents": documents_task(clip_norm=0.5),
+    "dropout": text_task(dropout=0.3, seed=2**63 + 12345),
+    "dropout and documents": documents_task(dropout=0.6, seed=7, optimizer="sgd"),
+    "one row, one unit": text_task(H=1, L=1, B=1),
+    "more than one block of 4096 parameters": text_task(H=65, L=2, B=5, optimizer="sgd", clip_norm=0.5, dropout=0.1),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_trainer_is_the_loop_of_the_reference(kernels, name):
+    task = TASKS[name]
+    training = Training(kernels, task)
+    losses = training.train(LEARNING_RATES)
+    params, expected_losses, state, norm = reference_training(task, LEARNING_RATES)
+    # In float32 a direction of Adam is the sign of a gradient that may be all rounding error.
+    tolerance = 1e-10 if kernels.DTYPE == np.float64 else 1e-2
+    assert_close(losses, expected_losses, tolerance)
+    assert_close(training.trainer.get_state(), state, tolerance)
+    assert training.trainer.last_norm == pytest.approx(norm, rel=tolerance)
+    assert training.trainer.last_loss == losses[-1]
+    for parameter, value in training.params().items():
+        assert_close(value, params[parameter], tolerance, parameter)
+
+
+@pytest.mark.parametrize("codes_dtype", ["uint8", "uint16", "int32"])
+def test_trainer_reads_codes_of_every_width(kernels, codes_dtype):
+    for task in (TASKS["adam"], TASKS["documents"]):
+        training, expected = Training(kernels, task, codes_dtype=codes_dtype), Training(kernels, task)
+        losses = training.train(LEARNING_RATES)
+        np.testing.assert_allclose(losses, reference_training(task, LEARNING_RATES)[1], rtol=1e-3)
+        np.testing.assert_array_equal(losses, expected.train(LEARNING_RATES))
+        assert training.everything() == expected.everything()
+
+
+@pytest.mark.parametrize("name", ["adam with all settings", "dropout and documents", "more than one block of 4096 parameters"])
+def test_trainer_gives_the_same_bits_for_any_number_of_threads_and_of_steps_a_call(kernels, name):
+    expected = None
+    for num_threads, steps in itertools.product((1, 2, 3, 5), (1, 4, len(LEARNING_RATES))):
+        training = Training(kernels, TASKS[name], num_threads)
+        calls = [LEARNING_RATES[i : i + steps] for i in range(0, len(LEARNING_RATES), steps)]
+        losses = [training.train(call) for call in calls]
+        result = bits(*losses) + training.everything()
+        expected = expected or result
+        assert result == expected, (num_threads, steps)
+
+
+def test_trainer_counts_steps_position_and_passes(kernels):
+    training = Training(kernels, TASKS["adam"])
+    trainer, seen = training.trainer, []
+    for learning_rate in LEARNING_RATES[:5]:
+        seen.append((trainer.step, trainer.position, trainer.passes, trainer.steps_left()))
+        training.train([learning_rate])
+    assert seen == [(0, 0, 0, 4), (1, 7, 0, 3), (2, 14, 0, 2), (3, 21, 0, 1), (4, 0, 1, 4)]
+
+
+def test_restored_trainer_goes_on_with_the_same_bits(kernels):
+    for name in ("adam", "dropout and documents"):
+        whole, first, second = (Training(kernels, TASKS[name]) for _ in range(3))
+        whole.train(LEARNING_RATES)
+        first.train(LEARNING_RATES[:5])
+        for to, source in zip(
+            (second.parameters, second.moments, second.squares), (first.parameters, first.moments, first.squares), strict=True
+        ):
+            to[:] = source
+        trainer = first.trainer
+        second.trainer.restore(trainer.step, trainer.position, trainer.passes, trainer.get_state())
+        second.train(LEARNING_RATES[5:])
+        assert second.everything() == whole.everything()
+
+
+def test_training_leaves_zero_what_lies_behind_the_hidden_size(kernels):
+    for name, num_threads in itertools.product(("adam with all settings", "dropout and documents", "rmsprop"), (1, 3)):
+        training = Training(kernels, TASKS[name], num_threads)
+        training.train(LEARNING_RATES)
+        padding = padding_of(training.network)
+        assert padding.sum() > 0
+        for arena in (training.parameters, training.moments, training.squares):
+            assert np.all(arena[padding] == 0)
+
+
+def test_views_share_the_arena_and_do_not_overlap(kernels):
+    for V, H, L in itertools.product((1, 5, 65), (1, 16, 17, 256, 300), (1, 3)):
+        network = kernels.Network(V, H, L)
+        assert (network.vocab_size, network.hidden_size, network.num_layers) == (V, H, L)
+        arena = np.zeros(network.arena_size, kernels.DTYPE)
+        for view in network.views(arena).values():
+            view += 1
+        shapes = {name: p.shape for name, p in reference.random_params(np.random.default_rng(0), V, H, L).items()}
+        assert {name: view.shape for name, view in network.views(arena).items()} == shapes
+        assert arena.max() == 1
+        assert arena.sum() == sum(int(np.prod(shape)) for shape in shapes.values())
+
+
+# Dropout
+
+
+def test_dropout_keeps_its_share_of_units_and_their_mean():
+    for dropout in (0.1, 0.5, 0.9):
+        mask = dropout_masks(seed=3, step=1, L=2, T=50, B=20, H=500, dropout=dropout)
+        n = mask.size
+        assert np.mean(mask > 0) == pytest.approx(1 - dropout, abs=5 * np.sqrt(dropout * (1 - dropout) / n))
+        assert set(np.unique(mask)) == {0, 1 / (1 - dropout)}
+        assert mask.mean() == pytest.approx(1, abs=5 * np.sqrt(dropout / (1 - dropout) / n))
+
+
+def test_dropout_of_a_unit_says_nothing_of_another_layer_step_row_unit_or_seed():
+    masks = dropout_masks(seed=3, step=1, L=2, T=50, B=20, H=500, dropout=0.5) - 1
+    others = {
+        "layer": masks[0] * masks[1],
+        "time": masks[:, 1:] * masks[:, :-1],
+        "row": masks[:, :, 1:] * masks[:, :, :-1],
+        "unit": masks[..., 1:] * masks[..., :-1],
+        "step": masks * (dropout_masks(seed=3, step=2, L=2, T=50, B=20, H=500, dropout=0.5) - 1),
+        "seed": masks * (dropout_masks(seed=4, step=1, L=2, T=50, B=20, H=500, dropout=0.5) - 1),
+    }
+    for what, products in others.items():
+        assert abs(products.mean()) < 5 / np.sqrt(products.size), what
+
+
+def test_first_step_with_dropout_moves_the_parameters_by_the_gradient_of_the_masked_network(kernels64):
+    task, learning_rate = text_task(dropout=0.4, seed=11, optimizer="sgd"), 1e-3
+    training = Training(kernels64, task)
+    (loss,) = training.train([learning_rate])
+    inputs, targets, _ = task.chunk(0)
+    masks = dropout_masks(11, 1, 2, *inputs.shape, 9, 0.4)
+    expected_loss, grads, _ = reference.loss_and_grad(task.params, inputs, targets, dropout_masks=masks)
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
+    for name, value in training.params().items():
+        assert_close((task.params[name] - value) / learning_rate, grads[name], 1e-10, name)
+
+
+# Divergence
+
+
+def assert_next_step_is_refused(training: Training) -> None:
+    before = bits(training.parameters, training.moments, training.squares)
+    step, position = training.trainer.step, training.trainer.position
+    assert len(training.train([0.01, 0.01])) == 0
+    assert bits(training.parameters, training.moments, training.squares) == before
+    assert (training.trainer.step, training.trainer.position) == (step, position)
+
+
+@pytest.mark.parametrize("name", ["rnn.weight_ih_l0", "rnn.weight_hh_l1", "rnn.bias_hh_l0", "head.weight", "head.bias"])
+def test_training_stops_at_a_parameter_that_is_nan_and_leaves_all_as_it_was(kernels, name):
+    for num_threads in (1, 3):
+        training = Training(kernels, TASKS["adam with all settings"], num_threads)
+        training.train(LEARNING_RATES[:2])
+        training.network.views(training.parameters)[name].flat[:] = np.nan
+        assert_next_step_is_refused(training)
+        assert not np.isfinite(training.trainer.last_loss)
+
+
+def test_training_stops_at_an_infinite_loss_and_leaves_all_as_it_was(kernels):
+    training = Training(kernels, TASKS["sgd"])
+    weight = training.network.views(training.parameters)["head.weight"]
+    weight[...] = np.finfo(kernels.DTYPE).max * np.array([[1], [-1], [1], [-1], [1]], kernels.DTYPE)
+    assert_next_step_is_refused(training)
+    assert not np.isfinite(training.trainer.last_loss)
+
+
+def test_training_stops_at_an_infinite_norm_and_tells_loss_and_norm_of_that_step(kernels64):
+    task = TASKS["sgd"]
+    training = Training(kernels64, replace(task, params=task.params | {"head.weight": 1e200 * task.params["head.weight"]}))
+    assert_next_step_is_refused(training)
+    assert np.isfinite(training.trainer.last_loss)
+    assert np.isinf(training.trainer.last_norm)
+
+
+def test_training_returns_the_steps_before_the_one_that_diverged(kernels):
+    for num_threads in (1, 2):
+        training, expected = (Training(kernels, TASKS["adam"], num_threads) for _ in range(2))
+        losses = training.train([0.01, 0.02, np.inf, 0.01, 0.01])   # infinite parameters after the third step
+        np.testing.assert_array_equal(losses, expected.train([0.01, 0.02, np.inf]))
+        assert training.trainer.step == 3
+        assert bits(training.parameters) == bits(expected.parameters)
+
+
+def test_training_can_go_on_after_a_refused_step(kernels):
+    training, expected = (Training(kernels, TASKS["dropout and documents"], 2) for _ in range(2))
+    training.train(LEARNING_RATES[:3])
+    kept = training.parameters.copy()
+    training.parameters[0] = np.nan
+    assert_next_step_is_refused(training)
+    training.parameters[:] = kept
+    training.train(LEARNING_RATES[3:])
+    expected.train(LEARNING_RATES)
+    assert training.everything() == expected.everything()
+
+
+# Ctrl-C
+
+
+def test_interrupted_training_stands_after_a_whole_step():
+    rng = np.random.default_rng(0)
+    symbols = rng.integers(0, 65, 16 * 1000 + 1)
+    task = Task(random_params(rng, 65, 256, 1), symbols, 1000 * np.arange(16), length=1000, seq_length=32)
+    training, expected = (Training(charrnn.kernels.module("float32"), task, 2) for _ in range(2))
+    timer = threading.Timer(0.2, _thread.interrupt_main)
+    with pytest.raises(KeyboardInterrupt):
+        timer.start()
+        training.train([1e-3] * 1_000_000)
+    expected.train([1e-3] * training.trainer.step)
+    assert bits(training.parameters, training.moments, training.squares) == bits(
+        expected.parameters, expected.moments, expected.squares
+    )
+    assert training.trainer.position == expected.trainer.position
+
+
+# Sampler --------------------------------------------------------------------------------------------------------
+
+DISTRIBUTIONS = [
+    {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    for temperature, top_k, top_p in itertools.product((0.0, 0.1, 1.0, 3.0), (0, 1, 3, 17, 30), (0.1, 0.5, 0.9, 1.0))
+]
+
+
+def random_sampler(kernels: ModuleType, B: int, V: int = 17, H: int = 9, L: int = 2, end: int = -1, **distribution):
+    """A sampler of B rows, its parameters, and symbols (4, B) that it has read."""
+    rng = np.random.default_rng((B, V, H, L))
+    params = random_params(rng, V, H, L)
+    params["head.weight"] *= 4      # strong opinions
+    network = network_of(kernels, params)
+    sampler = kernels.Sampler(network, arena_of(network, params, kernels.DTYPE), B, end=end, **distribution)
+    prompt = rng.integers(0, V, (4, B))
+    sampler.feed(prompt.astype(np.int32))
+    return sampler, params, prompt
+
+
+def reference_filter(logits: np.ndarray, temperature: float, top_k: int, top_p: float) -> np.ndarray:
+    return reference.filter_probs(logits, temperature, top_k or None, top_p)
+
+
+def draw(sampler, generator: np.random.Generator, T: int, B: int) -> tuple[np.ndarray, int]:
+    """Symbols (T, B), and the number of steps made."""
+    symbols, interface = np.full((T, B), -1, np.int32), generator.bit_generator.ctypes
+    address = ctypes.cast(interface.next_double, ctypes.c_void_p).value
+    steps = sampler.draw(address, interface.state_address, symbols)
+    return symbols, steps
+
+
+def test_sampler_weights_are_the_filtered_probabilities_of_the_reference(kernels):
+    for B, distribution in itertools.product((1, 3, 9), DISTRIBUTIONS):
+        sampler, params, prompt = random_sampler(kernels, B, **distribution)
+        logits, state = reference.forward(params, prompt)
+        weights = sampler.weights().astype(np.float64)
+        expected = np.array([reference_filter(row, **distribution) for row in logits[-1]])
+        assert_close(weights / weights.sum(axis=1, keepdims=True), expected, TOLERANCE[kernels.DTYPE.name], distribution)
+        if kernels.DTYPE == np.float64:
+            np.testing.assert_array_equal(weights > 0, expected > 0)
+        assert_close(sampler.get_state(), state, TOLERANCE[kernels.DTYPE.name])
+
+
+def test_sampler_weights_are_right_for_every_shape(kernels):
+    for B, V, H, L in itertools.product((1, 2, 7), (1, 2, 15, 16, 17, 65, 300), (1, 17, 64, 100), (1, 2)):
+        sampler, params, prompt = random_sampler(kernels, B, V, H, L)
+        weights = sampler.weights().astype(np.float64)
+        expected = reference.softmax(reference.forward(params, prompt)[0][-1])
+        assert_close(weights / weights.sum(axis=1, keepdims=True), expected, TOLERANCE[kernels.DTYPE.name], (B, V, H, L))
+
+
+def test_sampler_reads_a_prompt_of_no_symbols_and_starts_from_a_given_state(kernels):
+    sampler, params, prompt = random_sampler(kernels, 3)
+    state = float32_numbers(np.random.default_rng(0).uniform(-1, 1, (2, 3, 9)))
+    sampler.set_state(state.astype(kernels.DTYPE))
+    sampler.feed(np.zeros((0, 3), np.int32))
+    weights = sampler.weights().astype(np.float64)
+    logits = reference.head_forward(state[-1], params["head.weight"], params["head.bias"])
+    assert_close(weights / weights.sum(axis=1, keepdims=True), reference.softmax(logits), TOLERANCE[kernels.DTYPE.name])
+
+
+def test_sampler_weights_of_equals_keep_the_lower_index(kernels):
+    network = kernels.Network(6, 2, 1)
+    params = {name: np.zeros(view.shape) for name, view in network.views(np.zeros(network.arena_size)).items()}
+    params["head.bias"] = np.array([0.0, 1, 1, 0, 1, 0])
+    arena = arena_of(network, params, kernels.DTYPE)
+    for settings, kept in (
+        ({"top_k": 2}, [1, 2]),
+        ({"top_k": 4}, [0, 1, 2, 4]),
+        ({"top_p": 0.3}, [1, 2]),
+        ({"top_k": 3, "top_p": 0.6}, [1, 2]),
+        ({"temperature": 0}, [1]),
+    ):
+        sampler = kernels.Sampler(network, arena, 1, **settings)
+        sampler.feed(np.zeros((1, 1), np.int32))
+        np.testing.assert_array_equal(np.nonzero(sampler.weights()[0])[0], kept)
+
+
+def test_top_k_of_one_is_greedy_at_every_temperature(kernels):
+    for temperature in (1e-300, 1e-30, 0.1, 1.0, 10.0, 1e8, 1e300):
+        greedy, _, _ = random_sampler(kernels, 9, temperature=0)
+        sampler, _, _ = random_sampler(kernels, 9, temperature=temperature, top_k=1)
+        np.testing.assert_array_equal(sampler.weights() > 0, greedy.weights() > 0, err_msg=f"{temperature}")
+
+
+def test_draw_is_the_sample_index_of_the_reference_with_one_double_for_each_symbol(kernels64):
+    T, B = 12, 5
+    for distribution in DISTRIBUTIONS[::7]:
+        sampler, params, prompt = random_sampler(kernels64, B, **distribution)
+        symbols, steps = draw(sampler, np.random.default_rng(1), T, B)
+        assert steps == T
+        uniforms = np.random.default_rng(1).random((T, B))
+        logits, state = reference.forward(params, prompt)
+        for t in range(T):
+            probs = [reference_filter(row, **distribution) for row in logits[-1]]
+            np.testing.assert_array_equal(symbols[t], list(map(reference.sample_index, probs, uniforms[t])))
+            logits, state = reference.forward(params, symbols[t : t + 1], state)
+        assert_close(sampler.get_state(), state, 1e-12)
+
+
+def test_draw_is_the_sample_index_of_the_weights(kernels):
+    generator, uniforms = np.random.default_rng(2), np.random.default_rng(2)
+    sampler, _, _ = random_sampler(kernels, 3, V=65, H=33, temperature=1.5)
+    for _ in range(200):
+        expected = [reference.sample_index(weights, uniforms.random()) for weights in sampler.weights()]
+        symbols, _ = draw(sampler, generator, 1, 3)
+        np.testing.assert_array_equal(symbols[0], expected)
+
+
+class Uniforms:
+    """A generator of given doubles, as `draw` takes it."""
+
+    def __init__(self, *values: float) -> None:
+        self.values = iter(values)
+        self.function = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_void_p)(lambda _: next(self.values))
+        self.address = ctypes.cast(self.function, ctypes.c_void_p).value
+
+
+def test_draw_of_the_least_and_the_largest_uniform_is_the_first_and_the_last_symbol_kept(kernels):
+    for distribution in ({}, {"top_k": 3}, {"top_p": 0.5}):
+        for u, which in ((0.0, 0), (1 - 2**-53, -1)):
+            sampler, _, _ = random_sampler(kernels, 1, **distribution)
+            kept = np.nonzero(sampler.weights()[0])[0]
+            symbols = np.zeros((1, 1), np.int32)
+            sampler.draw(Uniforms(u).address, 0, symbols)
+            assert symbols[0, 0] == kept[which]
+
+
+def test_row_that_has_drawn_end_keeps_it_and_takes_no_more_doubles(kernels):
+    B, T, end = 4, 200, 2
+    generator = np.random.default_rng(3)
+    sampler, _, _ = random_sampler(kernels, B, end=end)
+    symbols, steps = draw(sampler, generator, T, B)
+    assert 1 < steps < T
+    lengths = [list(row).index(end) + 1 for row in symbols[:steps].T]
+    assert len(set(lengths)) > 1
+    assert max(lengths) == steps
+    for row, length in zip(symbols[:steps].T, lengths, strict=True):
+        assert (row[length:] == end).all()
+    assert (symbols[steps:] == -1).all()
+    used = np.random.default_rng(3)
+    used.random(sum(lengths))
+    assert generator.random() == used.random()
+
+
+def test_sampler_after_end_starts_from_a_zero_state(kernels):
+    sampler, params, _ = random_sampler(kernels, 2, end=16)
+    sampler.feed(np.array([[3, 16]], np.int32))
+    sampler.feed(np.array([[16, 16]], np.int32))
+    weights = sampler.weights().astype(np.float64)
+    expected = reference.softmax(reference.forward(params, np.array([[16, 16]]))[0][-1])
+    assert_close(weights / weights.sum(axis=1, keepdims=True), expected, TOLERANCE[kernels.DTYPE.name])
+
+
+# The choice of a build ------------------------------------------------------------------------------------------
+
+
+def python(source: str, **environment: str) -> subprocess.CompletedProcess:
+    """Runs it in a Python of its own."""
+    given = {name: value for name, value in os.environ.items() if name != "CHARRNN_BUILD"}
+    path = os.pathsep.join(path for path in sys.path if path)
+    environment = given | {"PYTHONPATH": path} | environment
+    return subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_build_is_the_best_one_that_this_cpu_runs():
+    run = python("import charrnn.kernels; print(charrnn.kernels.BUILD)")
+    assert run.stdout == f"{RUNNABLE_BUILDS[0]}\n", run.stderr
+
+
+@pytest.mark.parametrize("build", RUNNABLE_BUILDS)
+def test_charrnn_build_forces_a_build_and_import_leaves_subnormals_as_they_are(build):
+    run = python(
+        "import sys, numpy as np, charrnn.kernels as kernels\n"
+        "kernels.bptt(n := kernels.Network(3, 2), np.zeros(n.arena_size, np.float32), *np.zeros((2, 1, 1), int), "
+        "np.zeros(n.arena_size, np.float32), num_threads=2)\n"
+        "modules = [kernels.module(dtype) for dtype in (np.float32, np.float64)]\n"
+        "print(kernels.BUILD, *(module.__name__ for module in modules), sys.float_info.min / 2 != 0)\n"
+        "print(np.float32(2 ** -126) / np.float32(2) != 0, sys.float_info.min * 2.0 ** -52 != 0)",
+        CHARRNN_BUILD=build,
+    )
+    module = f"charrnn.kernels._{build.replace('-', '_')}"
+    assert run.stdout == f"{build} {module}_float32 {module}_float64 True\nTrue True\n", run.stderr
+
+
+def test_charrnn_build_of_an_unknown_name_is_an_import_error_that_lists_the_names():
+    run = python("import charrnn.kernels", CHARRNN_BUILD="x86-64-v9")
+    assert run.returncode == 1
+    message = "ImportError: CHARRNN_BUILD must be one of x86-64-v4, x86-64-v3, x86-64-v2, generic, got 'x86-64-v9'"
+    assert run.stderr.splitlines()[-1] == message
+
+
+def test_charrnn_build_that_this_cpu_lacks_is_an_import_error(monkeypatch):
+    monkeypatch.setattr(charrnn.kernels, "x86_64_level", lambda: 2)
+    monkeypatch.setenv("CHARRNN_BUILD", "x86-64-v3")
+    with pytest.raises(ImportError, match="CHARRNN_BUILD is x86-64-v3, but this CPU does not run it .*level 2"):
+        charrnn.kernels._choose()
+
+
+def test_charrnn_build_that_is_not_installed_is_an_import_error(monkeypatch):
+    monkeypatch.setattr(charrnn.kernels, "_import", lambda build, dtype: None)
+    monkeypatch.setenv("CHARRNN_BUILD", "generic")
+    with pytest.raises(ImportError, match="CHARRNN_BUILD is generic, but this installation .* does not contain"):
+        charrnn.kernels._choose()
+    monkeypatch.delenv("CHARRNN_BUILD")
+    with pytest.raises(ImportError, match="contains no build that this CPU runs"):
+        charrnn.kernels._choose()
+
+
+@pytest.mark.parametrize("level", range(5))
+def test_chosen_build_is_never_above_the_level_of_the_cpu(monkeypatch, level):
+    monkeypatch.setattr(charrnn.kernels, "x86_64_level", lambda: level)
+    monkeypatch.setattr(charrnn.kernels, "_import", lambda build, dtype: build)     # all are installed
+    monkeypatch.delenv("CHARRNN_BUILD", raising=False)
+    best = next(build for build, needed in charrnn.kernels.BUILDS.items() if needed <= level)
+    assert charrnn.kernels._choose() == (best, best)
+
+
+# What charrnn.kernels shows -------------------------------------------------------------------------------------
+
+FUNCTIONS = sorted(set(charrnn.kernels.__all__) - {"BUILD", "BUILDS", "Network", "module"})
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_public_function_has_a_docstring(name):
+    assert getattr(charrnn.kernels, name).__doc__
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_public_functions_take_the_dtype_of_the_arrays_and_integers_of_any_type(dtype):
+    logits, targets = random_logits(4, 5)
+    logits = logits.astype(dtype)
+    assert charrnn.kernels.softmax(logits).dtype == dtype
+    assert charrnn.kernels.softmax(logits=logits).dtype == dtype
+    assert charrnn.kernels.tanh(logits[0]).dtype == dtype
+    for integers in (np.uint8, np.uint16, np.int32, np.int64):
+        loss = charrnn.kernels.cross_entropy(logits, targets.astype(integers))
+        assert loss == pytest.approx(reference.cross_entropy_forward(logits, targets), rel=1e-5)
+    network = charrnn.kernels.Network(5, 3, 2, dtype=dtype)
+    arenas = np.zeros((2, network.arena_size), dtype)
+    loss, state = charrnn.kernels.bptt(network, arenas[0], np.zeros((3, 2), np.uint8), np.ones((3, 2), np.int64), arenas[1])
+    assert loss == pytest.approx(np.log(5), rel=1e-6)
+    assert (state.shape, state.dtype) == ((2, 2, 3), dtype)
+
+
+X = np.zeros((2, 3))
+CELL = {"x": (2, 3), "h_prev": (2, 4), "weight_ih": (4, 3), "weight_hh": (4, 4), "bias_ih": (4,), "bias_hh": (4,)}
+CELL_BACKWARD = {"dh": (2, 4), "x": (2, 3), "h_prev": (2, 4), "h": (2, 4), "weight_ih": (4, 3), "weight_hh": (4, 4)}
+
+
+def call_cell(**shapes):
+    return charrnn.kernels.rnn_cell(*(np.zeros(shape) for shape in (CELL | shapes).values()))
+
+
+def call_cell_backward(**shapes):
+    return charrnn.kernels.rnn_cell_backward(*(np.zeros(shape) for shape in (CELL_BACKWARD | shapes).values()))
+
+
+def call_bptt(inputs=((0, 1),), targets=((0, 1),), size=None, state=None, vocab_size=3, hidden_size=2, num_layers=1, **more):
+    network = charrnn.kernels.Network(vocab_size, hidden_size, num_layers, "float64")
+    n = network.arena_size if size is None else size
+    return charrnn.kernels.bptt(network, np.zeros(n), np.array(inputs), np.array(targets), np.zeros(n), state, **more)
+
+
+WRONG_CALLS = {
+    "softmax of integers": (lambda k: k.softmax(X.astype(int)), TypeError, "float32 or float64"),
+    "softmax of float16": (lambda k: k.softmax(X.astype("float16")), TypeError, "dtype must be float32 or float64"),
+    "softmax of a list": (lambda k: k.softmax([[1.0]]), TypeError, "float32 or float64"),
+    "softmax of a vector": (lambda k: k.softmax(X[0]), ValueError, "dimensions"),
+    "softmax into another shape": (lambda k: k.softmax(X, np.zeros((2, 2))), ValueError, "probs must have"),
+    "softmax into too few rows": (lambda k: k.softmax(X, np.zeros((1, 3))), ValueError, "probs must have"),
+    "softmax into another dtype": (lambda k: k.softmax(X, X.astype("float32")), ValueError, "dtype"),
+    "cross_entropy of no rows": (lambda k: k.cross_entropy(X[:0], np.zeros(0, int)), ValueError, "at least one row"),
+    "cross_entropy with a target missing": (lambda k: k.cross_entropy(X, np.array([0])), ValueError, "targets must have"),
+    "target too large": (lambda k: k.cross_entropy(X, np.array([0, 3])), ValueError, "targets must be from 0 to 2, got 3"),
+    "target below 0": (lambda k: k.cross_entropy(X, np.array([0, -1])), ValueError, "targets must be from 0 to 2, got -1"),
+    "target beyond int32": (lambda k: k.cross_entropy(X, np.array([0, 2**32 + 1])), ValueError, "targets must be"),
+    "float targets": (lambda k: k.cross_entropy(X, np.zeros(2)), (TypeError, ValueError), "dtype"),
+    "dlogits of another shape": (lambda k: k.cross_entropy(X, np.array([0, 1]), X.T.copy()), ValueError, "dlogits must have"),
+    "exp into another length": (lambda k: k.exp(X[0], np.zeros(2)), ValueError, "out must have length 3"),
+    "tanh of a matrix": (lambda k: k.tanh(X), ValueError, "dimensions"),
+    "sgd with another length": (lambda k: k.sgd(X[0], np.zeros(4), np.zeros(3), learning_rate=0.1), ValueError, "gradients must"),
+    "sgd without moments": (lambda k: k.sgd(X[0], X[1], None, learning_rate=0.1), TypeError, "moments"),
+    "adam at step 0": (lambda k: k.adam(*np.zeros((4, 3)), step=0, learning_rate=0.1), ValueError, "step must be at least 1, got 0"),
+    "adam with other squares": (
+        lambda k: k.adam(*np.zeros((3, 3)), np.zeros(2), step=1, learning_rate=0.1),
+        ValueError,
+        "squares must have length 3",
+    ),
+    "clip_norm of integers": (lambda k: k.clip_norm(np.zeros(3, int), 1.0), TypeError, "float32 or float64"),
+    "clip_norm to a negative norm": (lambda k: k.clip_norm(np.ones(3), -1.0), ValueError, "max_norm must be"),
+    "clip_value to a negative limit": (lambda k: k.clip_value(np.ones(3), -1.0), ValueError, "limit must be"),
+    "bptt of no steps": (lambda k: call_bptt(np.zeros((0, 2), int), np.zeros((0, 2), int)), ValueError, "inputs must have"),
+    "bptt of no rows": (lambda k: call_bptt(np.zeros((2, 0), int), np.zeros((2, 0), int)), ValueError, "inputs must have"),
+    "bptt of a vector": (lambda k: call_bptt([0], [0]), ValueError, "dimensions"),
+    "bptt with other targets": (lambda k: call_bptt(targets=[[0], [1]]), ValueError, r"targets must have the shape of inputs"),
+    "bptt input too large": (lambda k: call_bptt(inputs=[[0, 3]]), ValueError, "inputs must be from 0 to 2, got 3"),
+    "bptt input below 0": (lambda k: call_bptt(inputs=[[-1, 2]]), ValueError, "inputs must be from 0 to 2, got -1"),
+    "bptt target too large": (lambda k: call_bptt(targets=[[0, 3]]), ValueError, "targets must be from 0 to 2, got 3"),
+    "bptt with a short arena": (lambda k: call_bptt(size=7), ValueError, "parameters must have length"),
+    "bptt with another state": (lambda k: call_bptt(state=np.zeros((1, 1, 2))), ValueError, r"state must have shape \(1, 2, 2\)"),
+    "float64 bptt of a float32 network": (
+        lambda k: k.bptt(k.Network(3, 2), np.zeros(99), *np.zeros((2, 1, 1), int), np.zeros(99)),
+        TypeError,
+        "network",
+    ),
+    "network of another dtype": (lambda k: k.Network(3, 2, 1, "int32"), TypeError, "dtype must be float32 or float64"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CALLS)
+def test_wrong_argument_is_an_error_that_says_so(name):
+    call, error, message = WRONG_CALLS[name]
+    with pytest.raises(error, match=message):
+        call(charrnn.kernels)
+
+
+DANGEROUS_CALLS = """
+call_bptt(num_threads=0)
+call_bptt(num_threads=-3)
+call_bptt(num_layers=0)
+call_bptt(num_layers=-1)
+call_bptt(hidden_size=0)
+call_bptt(hidden_size=-5)
+charrnn.kernels.Network(0, 2)
+call_cell(x=(2, 900_000))
+call_cell(x=(2, 5))
+call_cell(x=(3, 3))
+call_cell(h_prev=(1, 4))
+call_cell(h_prev=(2, 5))
+call_cell(weight_ih=(5, 3))
+call_cell(weight_hh=(4, 5))
+call_cell(bias_ih=(1,))
+call_cell(bias_hh=(5,))
+call_cell_backward(dh=(2, 5))
+call_cell_backward(x=(3, 3))
+call_cell_backward(h_prev=(3, 4))
+call_cell_backward(h=(1, 4))
+call_cell_backward(weight_ih=(5, 3))
+call_cell_backward(weight_hh=(5, 4))
+""".split("\n")[1:-1]
+
+
+def report(call: str) -> None:
+    """Prints what a call raises; at once, for the next one may end the process."""
+    try:
+        eval(call)
+        print(call, "raises nothing", flush=True)
+    except Exception as error:
+        print(call, "raises", type(error).__name__, flush=True)
+
+
+def test_wrong_sizes_are_errors_and_touch_no_memory_beyond_the_arrays():
+    # In a process of its own, which a call that reads or writes where it should not may end.
+    run = python("import test_kernels\nfor call in test_kernels.DANGEROUS_CALLS: test_kernels.report(call)")
+    assert run.stdout.splitlines() == [f"{call} raises ValueError" for call in DANGEROUS_CALLS], run.stderr
+    assert run.returncode == 0
