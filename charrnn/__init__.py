@@ -6,10 +6,32 @@
 'ello world'
 """
 
-from charrnn.files import ModelFileError, load
-from charrnn.model import CharRNN, Evaluation
-from charrnn.vocabulary import Vocabulary
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from charrnn.files import ModelFileError, load
+    from charrnn.model import CharRNN, Evaluation
+    from charrnn.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 
 __all__ = ["CharRNN", "Evaluation", "ModelFileError", "Vocabulary", "load"]
+
+_MODULES = {
+    "CharRNN": "model", "Evaluation": "model", "ModelFileError": "files", "Vocabulary": "vocabulary", "load": "files"
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported at its first use: the command line is to answer at once, and to answer for what fails."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -186,8 +186,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28)
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, **{"max_help_position": 28, **options})
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -202,7 +202,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     for name, (summary, declare, run) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         command.set_defaults(run=run)
-        # The options are read off functions whose import takes time.
+        # The options are read off functions whose import takes time: only those that may be asked for.
         if name in argv:
             declare(command)
     return parser
@@ -286,7 +286,7 @@ def standard_library_text() -> str:
         if length >= STANDARD_TEXT_LENGTH:
             break
     if not modules:
-        raise FileNotFoundError(f"this Python has no source of its standard library in {folder}; give a file to train on")
+        raise FileNotFoundError(f"this Python has no source of its standard library in {folder}; give a FILE")
     return "".join(modules)[:STANDARD_TEXT_LENGTH]
 
 
@@ -294,7 +294,7 @@ def standard_library_text() -> str:
 
 
 def _declare_train(parser: argparse.ArgumentParser) -> None:
-    from charrnn.model import CELLS
+    from charrnn.model import CELLS, DTYPES
     from charrnn.train import OPTIMIZERS, SCHEDULES, train
 
     parser.usage = "charrnn train [FILE ...] [-o MODEL] [options]"
@@ -314,13 +314,13 @@ def _declare_train(parser: argparse.ArgumentParser) -> None:
                         help="file for the model (default: %(default)s)")
     parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
     parser.add_argument("--quiet", action="store_true", help="say nothing but what goes wrong")
-    choices = {"cell": CELLS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dtype": ("float32", "float64")}
+    choices = {"cell": CELLS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dtype": DTYPES}
     for title, helps in TRAIN_OPTIONS.items():
         _add_options(parser.add_argument_group(title), train, helps, **choices)
 
 
 def _train(args: argparse.Namespace) -> int:
-    from charrnn.train import DivergenceError, train
+    from charrnn.train import DivergenceError, TrainingInterrupted, train
 
     say = (lambda text: None) if args.quiet else write
     output = Path(args.output)
@@ -342,7 +342,9 @@ def _train(args: argparse.Namespace) -> int:
         if model is None or not model.history.steps:
             raise
         _save(model, output, checkpoint)
-        write(f"interrupted: the model so far is in {output}; the same command with --resume goes on")
+        kept = isinstance(interrupt, TrainingInterrupted)  # not where the checkpoint was interrupted as well
+        write(f"interrupted: the model so far is in {output}"
+              f"{'; the same command with --resume goes on' if kept else ''}")
         return INTERRUPTED
     except DivergenceError as error:
         message = _message(error, vars(args))
@@ -352,7 +354,7 @@ def _train(args: argparse.Namespace) -> int:
         write(f"charrnn: error: {message}")
         return FAILED
     except (OSError, MemoryError) as error:
-        # The checkpoint could not be saved: the model is smaller, and dearer.
+        # The checkpoint could not be saved; the model is a quarter of its size.
         if watch.model is None:
             raise
         _save(watch.model, output, checkpoint)
@@ -381,11 +383,7 @@ def _check_output(name: str, path: Path, others: Sequence[str]) -> None:
 def _describe(data: Any, args: argparse.Namespace) -> str:
     name = " + ".join("stdin" if file == "-" else file for file in args.files)
     name = name or f"Python's standard library in {sysconfig.get_path('stdlib')}"
-    if isinstance(data, Path):
-        return f"{name}: {_count(data.stat().st_size, 'byte')}"
-    if isinstance(data, str):
-        return f"{name}: {_count(len(data), 'character')}"
-    return f"{name}: {_count(len(data), 'document')}, {_count(sum(map(len, data)), 'character')}"
+    return f"{name}: {_count(len(data), 'document') + ', ' if args.documents else ''}"
 
 
 class _Watch:
@@ -410,16 +408,15 @@ class _Watch:
         from charrnn.kernels import BUILD
         from charrnn.threads import num_threads_or_default
 
-        model, args = report.model, self.args
-        epochs = args.epochs
-        if epochs is None and args.max_seconds is None:
-            epochs = report.epoch / report.done
-        ends = [] if epochs is None else [f"{epochs:.3g} epochs"]
-        ends += [] if args.max_seconds is None else [f"{args.max_seconds:g} seconds"]
+        model, args, s = report.model, self.args, report.settings
+        ends = [] if math.isinf(s.epochs) else [f"{s.epochs:.3g} epochs"]
+        ends += [] if math.isinf(s.max_seconds) else [f"{s.max_seconds:g} seconds"]
         threads = num_threads_or_default(args.num_threads)
         lines = [
-            f"{self.text}, {_count(len(model.vocabulary), 'symbol')}",
+            f"{self.text}{_count(report.num_chars, 'character')}, {_count(len(model.vocabulary), 'symbol')}; "
+            f"{s.val_fraction:.3g} of it to validate",
             f"{_architecture(model)}, {model.num_parameters:,} parameters, {model.dtype.name}",
+            f"{s.optimizer}, rate {s.learning_rate:.3g}, batches of {s.batch_size} x {s.seq_length} characters",
             f"{_count(threads, 'thread')}, {BUILD} kernels; ends after {' or '.join(ends)}, or with Ctrl-C",
         ]
         if self.resumed:
@@ -519,7 +516,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     try:
         evaluation = model.evaluate(data, encoding=args.encoding)
     except ValueError as error:
-        if model.vocabulary.end is None or args.documents:
+        if model.vocabulary.end is None or not str(error).startswith((repr("\n"), repr("\r"))):
             raise
         raise ValueError(f"{error}; is each line a document? then give --documents") from None
     _print_table({

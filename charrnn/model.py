@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from charrnn.train import History
 
 CELLS = ("rnn",)
+DTYPES = ("float32", "float64")
 
 # Rows that are sampled or scored side by side, and steps of them that are scored in one call.
 ROWS = 64
@@ -100,14 +101,14 @@ class CharRNN:
         cell: str = "rnn",
         hidden_size: int = 128,
         num_layers: int = 1,
-        dtype: Any = "float32",
+        dtype: str | np.dtype = "float32",
         seed: int = 0,
     ) -> None:
         self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
         self.cell = choice("cell", cell, CELLS)
         self.hidden_size = integer("hidden_size", hidden_size, 1)
         self.num_layers = integer("num_layers", num_layers, 1)
-        self.dtype = np.dtype(choice("dtype", np.dtype(dtype).name, ("float32", "float64")))
+        self.dtype = np.dtype(dtype_name(dtype))
         self.history: History | None = None
         self._kernels = kernels.module(self.dtype)
         self._network = self._kernels.Network(len(self.vocabulary), self.hidden_size, self.num_layers)
@@ -675,6 +676,15 @@ def _bit_generator(rng: Any) -> Any:
                 f"rng must be an int, a numpy.random.Generator or a numpy.random.RandomState, got {rng!r}"
             ) from None
     return np.random.default_rng(rng).bit_generator
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name of one of DTYPES, however it is given."""
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = dtype
+    return choice("dtype", name, DTYPES)
 
 
 def _common_dtype(arrays: Mapping[str, np.ndarray]) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 
 from charrnn import corpus, files
 from charrnn.arguments import choice, integer, number
-from charrnn.model import CELLS, CharRNN
+from charrnn.model import CELLS, CharRNN, dtype_name
 from charrnn.progress import Progress
 from charrnn.threads import num_threads_or_default
 
@@ -93,6 +93,10 @@ class Report:
         The share of the training that is done, 0 to 1.
     model : CharRNN
         The model being trained, to be sampled or saved but not changed.
+    settings : Settings
+        The arguments of `train`, with what the rule of defaults chose.
+    num_chars : int
+        Characters of the text, the validation part included.
     """
 
     step: int
@@ -105,6 +109,8 @@ class Report:
     seconds: float
     done: float
     model: CharRNN
+    settings: Settings
+    num_chars: int
 
 
 @dataclass
@@ -394,7 +400,7 @@ def train(
         max_seconds=math.inf if max_seconds is None else number("max_seconds", max_seconds, 0, above=True),
         val_fraction=val_fraction,
         seed=integer("seed", seed, 0, 2**64 - 1),
-        dtype=choice("dtype", "float32" if dtype is None else np.dtype(dtype).name, ("float32", "float64")),
+        dtype=dtype_name("float32" if dtype is None else dtype),
     )
     if init_from is None:
         model = CharRNN(
@@ -411,7 +417,7 @@ def train(
     if checkpoint is not None:
         run.keep_checkpoint(Path(checkpoint), checkpoint_seconds, resume)
     with Progress(progress, epochs=settings.epochs) as bar:
-        return run.train([bar.update] if callback is None else [bar.update, callback])
+        return run.train([bar.update] if callback is None else [callback, bar.update])
 
 
 def _check_same(name: str, given: Any, init_from: CharRNN | None) -> None:
@@ -437,6 +443,9 @@ class _Run:
         self.validation = validation
         self.num_threads = num_threads
         self.began = began
+        # The stream of n documents has n + 1 ENDs.
+        parts = [training] if validation is None else [training, validation]
+        self.num_chars = sum(len(part) - (part.num_documents and part.num_documents + 1) for part in parts)
         self.history = model.history = History(chars_per_step=settings.batch_size * settings.seq_length)
         self.moments = np.zeros_like(model._arena)
         self.squares = np.zeros_like(model._arena)
@@ -488,7 +497,7 @@ class _Run:
         try:
             self._loop(observers)
         except KeyboardInterrupt:
-            if self.checkpoint is not None:
+            if self.checkpoint is not None and self.trainer.step > 0:
                 self._save_checkpoint()
             raise TrainingInterrupted(self.model) from None
         if self.checkpoint is not None:
@@ -528,6 +537,8 @@ class _Run:
                 seconds=self._seconds(),
                 done=min(self._done(), 1.0),
                 model=self.model,
+                settings=self.settings,
+                num_chars=self.num_chars,
             )
             for observe in observers:
                 observe(report)

@@ -42,9 +42,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     process = start(*args, cwd=cwd, env=env, **options)
     stdout, stderr = process.communicate(stdin, timeout=120)
-    return subprocess.CompletedProcess(
-        args, process.returncode, (stdout or b"").decode().replace(os.linesep, "\n"), stderr.decode().replace(os.linesep, "\n")
-    )
+    out, err = ((content or b"").decode().replace("\r\n", "\n") for content in (stdout, stderr))
+    return subprocess.CompletedProcess(args, process.returncode, out, err)
 
 
 def assert_one_line_error(result: subprocess.CompletedProcess[str], *words: str, code: int = 2) -> None:
@@ -119,7 +118,8 @@ def test_a_text_is_trained_sampled_scored_and_described(tmp_path: Path) -> None:
     assert (trained.returncode, trained.stdout) == (0, "")
     assert "hello.txt" in trained.stderr
     assert "rnn, 1 layer of 64 units, 5,256 parameters, float32" in trained.stderr
-    assert "8 symbols" in trained.stderr
+    assert "11 characters, 8 symbols; 0 of it to validate" in trained.stderr
+    assert "adam, rate 0.01, batches of 1 x 10 characters" in trained.stderr
     assert "ends after 100 epochs" in trained.stderr
     assert "charrnn sample model.safetensors" in trained.stderr
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -157,9 +157,9 @@ def test_documents_are_lines_of_all_files(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_bytes(b"cleo\n")
     trained = run("train", "a.txt", "b.txt", "--documents", "-o", "n.safetensors", cwd=tmp_path)
     assert trained.returncode == 0
-    assert "3 documents, 10 characters, 9 symbols" in trained.stderr
+    assert "3 documents, 10 characters, 8 symbols" in trained.stderr
     assert "charrnn sample n.safetensors --documents" in trained.stderr
-    assert charrnn.load(tmp_path / "n.safetensors").vocabulary == charrnn.Vocabulary("abcelno", end=True) or True
+    assert charrnn.load(tmp_path / "n.safetensors").vocabulary == charrnn.Vocabulary("abcelno", end=True)
 
     sampled = run("sample", "n.safetensors", "--documents", "-n", 7, "--temperature", 0.1, cwd=tmp_path)
     assert sampled.returncode == 0
@@ -260,49 +260,48 @@ def test_without_a_file_the_standard_library_is_learned(tmp_path: Path) -> None:
 # What goes wrong
 
 
-@pytest.mark.parametrize(
-    ("args", "words"),
-    [
-        (["train", "missing.txt"], ["missing.txt", "No such file"]),
-        (["train", "."], ["."]),
-        (["train", "one.txt"], ["training needs at least 2"]),
-        (["train", "empty.txt"], ["empty.txt has no characters"]),
-        (["train", "empty.txt", "--documents"], ["the text must have at least 1 document"]),
-        (["train", "hello.safetensors"], ["hello.safetensors must be in utf-8"]),
-        (["train", "fox.txt", "hello.safetensors"], ["hello.safetensors", "--encoding"]),
-        (["train", "fox.txt", "--encoding", "martian"], ["--encoding must be", "'martian'"]),
-        (["train", "fox.txt", "fox.txt", "--encoding", "martian"], ["--encoding", "martian"]),
-        (["train", "fox.txt", "--hidden-size", "0"], ["--hidden-size must be at least 1, got 0"]),
-        (["train", "fox.txt", "--seed", "-1"], ["--seed must be from 0"]),
-        (["train", "fox.txt", "--batch-size", "1000"], ["--batch-size must be at most 879"]),
-        (["train", "fox.txt", "--hidden-size", "100000000"], []),
-        (["train", "fox.txt", "-o", "missing/m.safetensors"], ["--output must be in a folder that exists, got missing"]),
-        (["train", "fox.txt", "-o", "."], ["--output must be a file"]),
-        (["train", "fox.txt", "-o", "fox.txt"], ["--output", "fox.txt"]),
-        (["train", "fox.txt", "--checkpoint", "missing/c"], ["--checkpoint must be in a folder that exists"]),
-        (["train", "fox.txt", "--checkpoint", "model.safetensors"], ["--checkpoint", "model.safetensors"]),
-        (["sample", "missing"], ["missing", "No such file"]),
-        (["sample", "fox.txt"], ["fox.txt is not a charrnn model"]),
-        (["sample", "hello.safetensors", "--prompt", "hexe"], ["'x' at position 2 of the prompt", "8 characters"]),
-        (["sample", "hello.safetensors", "--top-k", "0"], ["--top-k must be at least 1, got 0"]),
-        (["sample", "hello.safetensors", "--seed", "-1"], ["--seed must be at least 0, got -1"]),
-        (["sample", "hello.safetensors", "--documents"], ["--documents must come with a model of documents"]),
-        (["sample", "names.safetensors", "-n", "-1"], ["--count must be at least 0, got -1"]),
-        (["evaluate", "hello.safetensors", "fox.txt"], ["'t' at position 0 of fox.txt is not among"]),
-        (["evaluate", "names.safetensors", "names.txt"], ["'\\n' at position 3 of names.txt", "--documents"]),
-        (["info", "fox.txt"], ["fox.txt is not a charrnn model"]),
-    ],
-    ids=lambda value: " ".join(value) if "fox.txt" in value or value and value[0] in cli.COMMANDS else "",
-)
+WRONG_INPUTS = {
+    "train missing.txt": "missing.txt: No such file",
+    "train .": ".: ",
+    "train one.txt": "training needs at least 2",
+    "train empty.txt": "empty.txt has no characters",
+    "train empty.txt --documents": "the text must have at least 1 document",
+    "train hello.safetensors": "hello.safetensors must be in utf-8",
+    "train fox.txt hello.safetensors": "give its encoding with --encoding",
+    "train fox.txt --encoding martian": "--encoding must be one that Python knows",
+    "train fox.txt fox.txt --encoding martian": "fox.txt: unknown encoding: martian",
+    "train fox.txt --hidden-size 0": "--hidden-size must be at least 1, got 0",
+    "train fox.txt --hidden-size 100000000": "not enough memory",
+    "train fox.txt --seed -1": "--seed must be from 0",
+    "train fox.txt --batch-size 1000": "--batch-size must be at most 879",
+    "train fox.txt -o missing/model": "--output must be in a folder that exists, got missing",
+    "train fox.txt -o .": "--output must be a file, got the folder .",
+    "train fox.txt -o ./fox.txt": "--output must be a file of its own, got fox.txt",
+    "train fox.txt --checkpoint missing/c": "--checkpoint must be in a folder that exists",
+    "train fox.txt --checkpoint model.safetensors": "--checkpoint must be a file of its own",
+    "sample missing": "missing: No such file",
+    "sample fox.txt": "fox.txt is not a charrnn model",
+    "sample hello.safetensors --prompt hexe": "'x' at position 2 of the prompt is not among the model's 8 characters",
+    "sample hello.safetensors --top-k 0": "--top-k must be at least 1, got 0",
+    "sample hello.safetensors --seed -1": "--seed must be at least 0, got -1",
+    "sample hello.safetensors --documents": "--documents must come with a model of documents",
+    "sample names.safetensors -n -1": "--count must be at least 0, got -1",
+    "evaluate hello.safetensors fox.txt": "'t' at position 0 of fox.txt is not among",
+    "evaluate names.safetensors names.txt": "then give --documents",
+    "info fox.txt": "fox.txt is not a charrnn model",
+}
+
+
+@pytest.mark.parametrize("command", WRONG_INPUTS)
 def test_a_wrong_input_is_one_line_on_stderr_and_exit_code_2(
-    folder: Path, args: list[str], words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "one.txt").write_text("x")
     (folder / "empty.txt").write_text("")
     monkeypatch.chdir(folder)
-    code = cli.main(args)
+    code = cli.main(command.split())
     out, err = capsys.readouterr()
-    assert_one_line_error(subprocess.CompletedProcess(args, code, out, err), *words)
+    assert_one_line_error(subprocess.CompletedProcess(command, code, out, err), WRONG_INPUTS[command])
     assert not (folder / "model.safetensors").exists()
 
 
@@ -438,17 +437,20 @@ def test_characters_that_stdout_cannot_encode_are_escaped(tmp_path: Path) -> Non
     assert "characters  é ☃ \\ud800\n" in result.stdout
 
 
-@posix
-def test_a_terminal_is_shown_each_character_as_it_is_drawn(folder: Path) -> None:
-    import pty
+def test_a_terminal_is_shown_each_character_as_it_is_drawn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = set()
 
-    ours, theirs = pty.openpty()
-    process = start("sample", "hello.safetensors", "--length", 10**9, cwd=folder, stdout=theirs)
-    os.close(theirs)
-    assert os.read(ours, 1)
-    process.kill()
-    process.communicate()
-    os.close(ours)
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def flush(self) -> None:
+            shown.add(self.getvalue())
+
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    options = ["--prompt", "hel", "--length", "5", "--temperature", "0"]
+    assert cli.main(["sample", str(folder / "hello.safetensors"), *options]) == 0
+    assert shown == {"hel", "hell", "hello", "hello ", "hello w", "hello wo", "hello wo\n"}
 
 
 # Parts
@@ -456,7 +458,7 @@ def test_a_terminal_is_shown_each_character_as_it_is_drawn(folder: Path) -> None
 
 def report(model: charrnn.CharRNN, seconds: float, **changes: Any) -> Report:
     values = dict(step=7, epoch=0.5, loss=1.0, val_loss=None, validated=False, learning_rate=0.1, chars_per_second=1e6,
-                  seconds=seconds, done=0.5, model=model)
+                  seconds=seconds, done=0.5, model=model, settings=None, num_chars=11)
     return Report(**{**values, **changes})
 
 

@@ -38,7 +38,7 @@ from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forwa
 from charrnn.kernels.threads cimport atomic_get, barrier_wait, thread_barrier
 
 cdef enum:
-    # Rows of a weight gradient that make one task of a thread.
+    # Rows of a weight gradient that are made at once: with BLOCK_K steps, 256 KiB in float32.
     TASK_ROWS = 256
 
 
@@ -321,7 +321,7 @@ cdef inline void head_forward(
     cdef Py_ssize_t width = round_up(count, LANES)
     cdef real *h_panel = w.scratch + rank * w.scratch_size
     pack_panel(H, width, count, matrix(output_rows(w, w.sizes.num_layers - 1, 0) + position * ld, 1, ld), h_panel)
-    multiply_panels(V, 1, width, H, matrix(head_of(&w.sizes, w.parameters).weight, ld, 1), h_panel, NULL, 0,
+    multiply_panels(V, width, H, matrix(head_of(&w.sizes, w.parameters).weight, ld, 1), h_panel, NULL, 0,
                     logits, w.block)
 
 
@@ -423,31 +423,40 @@ cdef inline void accumulate_product(
     bint add,                   # to what c holds
     real *c,                    # OUT (m, H)
 ) noexcept nogil:
-    """c := a.b, or c += a.b: this thread's blocks of TASK_ROWS rows by one panel."""
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, first = 0, width, row, rows, step, steps, i
+    """c := a.b, or c += a.b: this thread's panels of it.
+
+    A block of TASK_ROWS columns of a^T by BLOCK_K steps stays in L2 while all panels of b go by.
+    """
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, first = 0, stop = 0, width, row, rows, step, steps, i
     cdef real *panel = w.scratch + share.rank * w.scratch_size
     cdef const real *start[TASK_ROWS]
+    cdef Py_ssize_t mine = H
     while first < H:
         width = panel_width(H, first)
-        for row from 0 <= row < m by TASK_ROWS:
-            rows = min(<Py_ssize_t>TASK_ROWS, m - row)
-            if w.interrupted or not is_mine(share, rows * width):
-                continue
-            for i in range(rows):
-                start[i] = c + (row + i) * ld
-            for step from 0 <= step < k by BLOCK_K:
-                steps = min(<Py_ssize_t>BLOCK_K, k - step)
+        if is_mine(share, m * width):
+            mine = min(mine, first)
+            stop = first + width
+        first += width
+    for row from 0 <= row < m by TASK_ROWS:
+        rows = min(<Py_ssize_t>TASK_ROWS, m - row)
+        for i in range(rows):
+            start[i] = c + (row + i) * ld
+        for step from 0 <= step < k by BLOCK_K:
+            steps = min(<Py_ssize_t>BLOCK_K, k - step)
+            first = mine
+            while first < stop and not w.interrupted:
+                width = panel_width(H, first)
                 pack_panel(steps, width, width, matrix(b + step * ld + first, ld, 1), panel)
                 if inputs != NULL:
                     for i in range(steps):
                         if inputs[step + i] == w.end:
-                            memset(panel + i * width, 0, width * sizeof(real))
+                            zero_row(width, panel + i * width)
                 multiply_panels(
-                    rows, 1, width, steps,
+                    rows, width, steps,
                     matrix(a.data + row * a.row_stride + step * a.column_stride, a.row_stride, a.column_stride),
                     panel, NULL if step == 0 and not add else start, first, c + row * ld, ld)
-            poll(w, share.rank, 2.0 * rows * width * k * share.threads)
-        first += width
+                poll(w, share.rank, 2.0 * rows * width * steps * share.threads)
+                first += width
 
 
 cdef inline void head_gradients(Work *w, int rank, int threads, Py_ssize_t first, Py_ssize_t count) noexcept nogil:

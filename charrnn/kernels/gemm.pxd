@@ -13,12 +13,12 @@ its successors.
 """
 from libc.string cimport memset
 
-from charrnn.kernels.simd cimport HAS_TRANSPOSE, LANES, TILE_ROWS, inlined, real, vload, vreal, vstore, vtranspose
+from charrnn.kernels.simd cimport HAS_TRANSPOSE, LANES, TILE_ROWS, inlined, real, vload, vreal, vsplat, vstore, vtranspose
 
 cdef enum:
     TILE_VECTORS = 2
     MAX_TILE_ROWS = 8
-    MAX_TILE_VECTORS = 8        # of the tiles of one row by four panels
+    MAX_TILE_VECTORS = 8        # of the tiles of one row
     MAX_LANES = 16
     # A block of k whose panel (32 KiB in float32 at 32 columns) stays near the core.
     BLOCK_K = 256
@@ -59,41 +59,36 @@ cdef inline void pack_panel(
     real *panel,                # OUT (k, width)
 ) noexcept nogil:
     """panel[i, j] := b[i, j]"""
-    cdef Py_ssize_t whole = columns // LANES * LANES, rows, i, j
-    if b.column_stride == 1:
-        for i in range(k):
-            for j from 0 <= j < whole by LANES:
-                vstore(panel + i * width + j, vload(b.data + i * b.row_stride + j))
-    elif HAS_TRANSPOSE and b.row_stride == 1:
-        rows = k // LANES * LANES
+    cdef Py_ssize_t whole = columns // LANES * LANES if b.column_stride == 1 else 0, i = 0, j
+    if HAS_TRANSPOSE and b.row_stride == 1 and b.column_stride != 1:
+        for i from 0 <= i < k - LANES + 1 by LANES:
+            for j from 0 <= j < width by LANES:
+                transpose_square(min(<Py_ssize_t>LANES, columns - j), b.data + i + j * b.column_stride, b.column_stride,
+                                 panel + i * width + j, width)
+    for i in range(i, k):
         for j from 0 <= j < whole by LANES:
-            for i from 0 <= i < rows by LANES:
-                transpose_square(b.data + i + j * b.column_stride, b.column_stride, panel + i * width + j, width)
-            for i in range(rows, k):
-                pack_numbers(j, j + LANES, b.data + i * b.row_stride, b.column_stride, panel + i * width)
-    else:
-        whole = 0
-    for i in range(k):
-        pack_numbers(whole, columns, b.data + i * b.row_stride, b.column_stride, panel + i * width)
+            vstore(panel + i * width + j, vload(b.data + i * b.row_stride + j))
+        for j in range(whole, columns):
+            panel[i * width + j] = b.data[i * b.row_stride + j * b.column_stride]
         for j in range(columns, width):
             panel[i * width + j] = 0
 
 
-cdef inline void pack_numbers(Py_ssize_t first, Py_ssize_t stop, const real *row, Py_ssize_t stride, real *packed) noexcept nogil:
-    cdef Py_ssize_t j
-    for j in range(first, stop):
-        packed[j] = row[j * stride]
-
-
-cdef inline void transpose_square(const real *a, Py_ssize_t a_stride, real *b, Py_ssize_t b_stride) noexcept nogil:
+cdef inline void transpose_square(
+    Py_ssize_t rows,            # at most LANES; the columns of b beyond them are zero
+    const real *a,
+    Py_ssize_t a_stride,
+    real *b,
+    Py_ssize_t b_stride,
+) noexcept nogil:
     """b[i, j] := a[j, i], LANES by LANES."""
-    cdef vreal rows[MAX_LANES]
+    cdef vreal square[MAX_LANES]
     cdef int i
     for i in range(LANES):
-        rows[i] = vload(a + i * a_stride)
-    vtranspose(rows)
+        square[i] = vload(a + i * a_stride) if i < rows else vsplat(0)
+    vtranspose(square)
     for i in range(LANES):
-        vstore(b + i * b_stride, rows[i])
+        vstore(b + i * b_stride, square[i])
 
 
 cdef inline void pack(
@@ -112,43 +107,46 @@ cdef inline void pack(
 
 cdef inline inlined tile(
     const int rows,             # constants where this is inlined: the loops over them unroll into registers
-    const int panels,
-    const int vectors,
+    const int panels,           # of TILE_VECTORS vectors
+    const int tail,             # 1 for a last panel of one vector, else 0
     Py_ssize_t k,
     Matrix a,                   # IN (rows, k)
-    const real *b,              # IN (panels, k, vectors * LANES)
-    const real **start,         # IN (rows) of (panels * vectors * LANES)
-    real *c,                    # OUT (rows, panels * vectors * LANES)
+    const real *b,              # IN panels of (k, width)
+    const real **start,         # IN (rows) of (width)
+    real *c,                    # OUT (rows, width)
     Py_ssize_t c_stride,
 ) noexcept nogil:
     """c := start + a.b"""
     cdef vreal sums[MAX_TILE_ROWS][MAX_TILE_VECTORS]
     cdef vreal b_row[MAX_TILE_VECTORS]
-    cdef Py_ssize_t panel_size = k * vectors * LANES, step
+    cdef Py_ssize_t panel_size = k * TILE_VECTORS * LANES, step
     cdef const real *a_column = a.data
+    cdef const real *b_tail = b + panels * panel_size
     cdef int i, p, v
     for i in range(rows):
-        for v in range(panels * vectors):
+        for v in range(panels * TILE_VECTORS + tail):
             sums[i][v] = vload(start[i] + v * LANES)
     for step in range(k):
         for p in range(panels):
-            for v in range(vectors):
-                b_row[p * vectors + v] = vload(b + p * panel_size + v * LANES)
+            for v in range(TILE_VECTORS):
+                b_row[p * TILE_VECTORS + v] = vload(b + p * panel_size + v * LANES)
+        if tail:
+            b_row[panels * TILE_VECTORS] = vload(b_tail)
         for i in range(rows):
-            for v in range(panels * vectors):
+            for v in range(panels * TILE_VECTORS + tail):
                 sums[i][v] = sums[i][v] + a_column[i * a.row_stride] * b_row[v]
         a_column += a.column_stride
-        b += vectors * LANES
+        b += TILE_VECTORS * LANES
+        b_tail += LANES
     for i in range(rows):
-        for v in range(panels * vectors):
+        for v in range(panels * TILE_VECTORS + tail):
             vstore(c + i * c_stride + v * LANES, sums[i][v])
     return 0
 
 
 cdef inline void any_tile(
     Py_ssize_t rows,
-    Py_ssize_t panels,
-    Py_ssize_t vectors,
+    Py_ssize_t vectors,         # columns: up to 8 of one row, 4 of two rows, 2 of more
     Py_ssize_t k,
     Matrix a,
     const real *b,
@@ -156,69 +154,85 @@ cdef inline void any_tile(
     real *c,
     Py_ssize_t c_stride,
 ) noexcept nogil:
-    """The tile of these sizes: 1 to TILE_ROWS rows by one panel, or one row by 4 and two rows by 2 panels, whose
-    sums would otherwise be too few to hide the latency of a multiply-add."""
-    if panels == 4:
-        tile(1, 4, 2, k, a, b, start, c, c_stride)
-    elif panels == 2:
-        if rows == 1:
-            tile(1, 2, 2, k, a, b, start, c, c_stride)
+    """The tile of these sizes. One or two rows take more columns, else their sums would be too few to hide the latency
+    of a multiply-add."""
+    if rows == 1:
+        if vectors == 1:
+            tile(1, 0, 1, k, a, b, start, c, c_stride)
+        elif vectors == 2:
+            tile(1, 1, 0, k, a, b, start, c, c_stride)
+        elif vectors == 3:
+            tile(1, 1, 1, k, a, b, start, c, c_stride)
+        elif vectors == 4:
+            tile(1, 2, 0, k, a, b, start, c, c_stride)
+        elif vectors == 5:
+            tile(1, 2, 1, k, a, b, start, c, c_stride)
+        elif vectors == 6:
+            tile(1, 3, 0, k, a, b, start, c, c_stride)
+        elif vectors == 7:
+            tile(1, 3, 1, k, a, b, start, c, c_stride)
         else:
-            tile(2, 2, 2, k, a, b, start, c, c_stride)
-    elif vectors == 2:
-        if rows == 1:
-            tile(1, 1, 2, k, a, b, start, c, c_stride)
-        elif rows == 2:
-            tile(2, 1, 2, k, a, b, start, c, c_stride)
-        elif rows == 3:
-            tile(3, 1, 2, k, a, b, start, c, c_stride)
-        elif rows == 4:
-            tile(4, 1, 2, k, a, b, start, c, c_stride)
-        elif rows == 5:
-            tile(5, 1, 2, k, a, b, start, c, c_stride)
-        elif rows == 6:
-            tile(6, 1, 2, k, a, b, start, c, c_stride)
-        elif rows == 7:
-            tile(7, 1, 2, k, a, b, start, c, c_stride)
-        else:
-            tile(8, 1, 2, k, a, b, start, c, c_stride)
-    elif rows == 1:
-        tile(1, 1, 1, k, a, b, start, c, c_stride)
+            tile(1, 4, 0, k, a, b, start, c, c_stride)
     elif rows == 2:
-        tile(2, 1, 1, k, a, b, start, c, c_stride)
+        if vectors == 1:
+            tile(2, 0, 1, k, a, b, start, c, c_stride)
+        elif vectors == 2:
+            tile(2, 1, 0, k, a, b, start, c, c_stride)
+        elif vectors == 3:
+            tile(2, 1, 1, k, a, b, start, c, c_stride)
+        else:
+            tile(2, 2, 0, k, a, b, start, c, c_stride)
+    elif vectors == 1:
+        if rows == 3:
+            tile(3, 0, 1, k, a, b, start, c, c_stride)
+        elif rows == 4:
+            tile(4, 0, 1, k, a, b, start, c, c_stride)
+        elif rows == 5:
+            tile(5, 0, 1, k, a, b, start, c, c_stride)
+        elif rows == 6:
+            tile(6, 0, 1, k, a, b, start, c, c_stride)
+        elif rows == 7:
+            tile(7, 0, 1, k, a, b, start, c, c_stride)
+        else:
+            tile(8, 0, 1, k, a, b, start, c, c_stride)
     elif rows == 3:
-        tile(3, 1, 1, k, a, b, start, c, c_stride)
+        tile(3, 1, 0, k, a, b, start, c, c_stride)
     elif rows == 4:
-        tile(4, 1, 1, k, a, b, start, c, c_stride)
+        tile(4, 1, 0, k, a, b, start, c, c_stride)
     elif rows == 5:
-        tile(5, 1, 1, k, a, b, start, c, c_stride)
+        tile(5, 1, 0, k, a, b, start, c, c_stride)
     elif rows == 6:
-        tile(6, 1, 1, k, a, b, start, c, c_stride)
+        tile(6, 1, 0, k, a, b, start, c, c_stride)
     elif rows == 7:
-        tile(7, 1, 1, k, a, b, start, c, c_stride)
+        tile(7, 1, 0, k, a, b, start, c, c_stride)
     else:
-        tile(8, 1, 1, k, a, b, start, c, c_stride)
+        tile(8, 1, 0, k, a, b, start, c, c_stride)
+
+
+cdef inline Py_ssize_t tile_width(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t first) noexcept nogil:
+    """Columns, a multiple of LANES, that tiles of these rows take at once from column `first` of n."""
+    cdef Py_ssize_t most = MAX_TILE_VECTORS if rows == 1 else 4 if rows == 2 else TILE_VECTORS
+    return min(most * LANES, round_up(n - first, LANES))
 
 
 cdef inline void multiply_panels(
     Py_ssize_t m,
-    Py_ssize_t panels,          # 1, or 2 or 4 whole ones
-    Py_ssize_t width,           # of one panel
+    Py_ssize_t width,           # columns, by tile_width
     Py_ssize_t k,
     Matrix a,                   # IN (m, k)
-    const real *b,              # IN (panels, k, width)
+    const real *b,              # IN panels of (k, width)
     const real **start,         # IN (m) of rows to start from, at column `first`; NULL for zeros
     Py_ssize_t first,           # column of start and c where the first panel begins
     real *c,                    # OUT (m, c_stride)
     Py_ssize_t c_stride,
 ) noexcept nogil:
-    """c[:, first:first + panels * width] := start + a.b, by tiles of nearly equal height."""
+    """c[:, first:first + width] := start + a.b, by tiles of nearly equal height."""
     cdef real zeros[MAX_TILE_VECTORS * MAX_LANES]
     cdef const real *rows_start[MAX_TILE_ROWS]
     cdef Py_ssize_t tiles = (m + TILE_ROWS - 1) // TILE_ROWS
     cdef Py_ssize_t height = m // tiles, taller = m - height * tiles, row = 0, i, rows, t
     if start == NULL:
-        memset(zeros, 0, sizeof(zeros))
+        memset(zeros, 0, width * sizeof(real))
     for t in range(tiles):
         rows = height + 1 if t < taller else height
         for i in range(rows):
@@ -226,7 +240,7 @@ cdef inline void multiply_panels(
                 rows_start[i] = zeros
             else:
                 rows_start[i] = start[row + i] + first
-        any_tile(rows, panels, width // LANES, k, matrix(a.data + row * a.row_stride, a.row_stride, a.column_stride), b,
+        any_tile(rows, width // LANES, k, matrix(a.data + row * a.row_stride, a.row_stride, a.column_stride), b,
                  rows_start, c + row * c_stride + first, c_stride)
         row += rows
 
@@ -242,18 +256,12 @@ cdef inline void multiply(
     Py_ssize_t c_stride,
 ) noexcept nogil:
     """c := start + a.b"""
-    cdef Py_ssize_t row, rows, first, width, panels
+    cdef Py_ssize_t row, rows, first, width
     for row from 0 <= row < m by BLOCK_M:
         rows = min(<Py_ssize_t>BLOCK_M, m - row)
         first = 0
         while first < n:
-            width = panel_width(n, first)
-            panels = 1
-            if rows <= 2 and width == TILE_VECTORS * LANES:
-                if rows == 1 and n - first >= 4 * width:
-                    panels = 4
-                elif n - first >= 2 * width:
-                    panels = 2
-            multiply_panels(rows, panels, width, k, matrix(a.data + row * a.row_stride, a.row_stride, a.column_stride),
+            width = tile_width(rows, n, first)
+            multiply_panels(rows, width, k, matrix(a.data + row * a.row_stride, a.row_stride, a.column_stride),
                             b + k * first, start + row if start != NULL else NULL, first, c + row * c_stride, c_stride)
-            first += panels * width
+            first += width

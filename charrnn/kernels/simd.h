@@ -116,9 +116,30 @@ static inline void vtranspose(vreal *rows)
     TRANSPOSE_STAGE(4)
     TRANSPOSE_STAGE(8)
 }
+
+/* The sum of the lanes, by halves. */
+#define ROTATED(lane, s) (((lane) + (s)) % LANES)
+#define SUM_STAGE(s) \
+    if ((s) < LANES) \
+        x += __builtin_shufflevector(x, x, ALL_LANES(ROTATED, 0, s));
+static inline real vsum(vreal x)
+{
+    SUM_STAGE(8)
+    SUM_STAGE(4)
+    SUM_STAGE(2)
+    SUM_STAGE(1)
+    return x[0];
+}
 #else
 #define HAS_TRANSPOSE 0
 static inline void vtranspose(vreal *rows) { (void)rows; }
+static inline real vsum(vreal x)
+{
+    real total = 0;
+    for (int i = 0; i < LANES; i++)
+        total += vlane(x, i);
+    return total;
+}
 #endif
 
 /* The result type, always 0, of a function that has to be inlined for its loops to unroll. */

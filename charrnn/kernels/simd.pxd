@@ -19,11 +19,4 @@ cdef extern from "simd.h" nogil:
     vreal vmax(vreal x, vreal bound)
     vreal vpow2(vreal shifted)
     void vtranspose(vreal *rows)
-
-
-cdef inline real vsum(vreal x) noexcept nogil:
-    cdef real total = 0
-    cdef int i
-    for i in range(LANES):
-        total += vlane(x, i)
-    return total
+    real vsum(vreal x)
