@@ -21,7 +21,11 @@ __version__ = "0.1.0"
 __all__ = ["CharRNN", "Evaluation", "ModelFileError", "Vocabulary", "load"]
 
 _MODULES = {
-    "CharRNN": "model", "Evaluation": "model", "ModelFileError": "files", "Vocabulary": "vocabulary", "load": "files"
+    "CharRNN": "model",
+    "Evaluation": "model",
+    "ModelFileError": "files",
+    "Vocabulary": "vocabulary",
+    "load": "files",
 }
 
 

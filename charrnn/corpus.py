@@ -130,8 +130,10 @@ class Corpus:
         cut = int(len(self) * (1 - val_fraction))
         if self.vocabulary.end is None:
             if min(cut, len(self) - cut) < 2:
-                raise ValueError("val_fraction must leave at least 2 characters to train on and 2 to "
-                                 f"validate on, got {val_fraction} of {len(self)}")
+                raise ValueError(
+                    "val_fraction must leave at least 2 characters to train on and 2 to "
+                    f"validate on, got {val_fraction} of {len(self)}"
+                )
             return self._part(0, cut), self._part(cut, len(self))
         between = self._ends[1:-1]
         if not len(between):
@@ -173,8 +175,9 @@ class Corpus:
             raise TypeError(f"batch_size must be an int, got {type(batch_size).__name__}") from None
         predictions = self.num_predictions
         if not 1 <= batch_size <= predictions:
-            raise ValueError(f"batch_size must be from 1 to {predictions}, the number of characters to "
-                             f"predict, got {batch_size}")
+            raise ValueError(
+                f"batch_size must be from 1 to {predictions}, the number of characters to predict, got {batch_size}"
+            )
         starts = np.arange(batch_size, dtype=np.int64) * predictions // batch_size
         if self.vocabulary.end is None:
             return starts, -(-predictions // batch_size)
@@ -214,9 +217,7 @@ class Corpus:
         return Corpus(self.vocabulary, codes, self.table)
 
 
-def read(
-    data: Any, *, encoding: str = "utf-8", vocabulary: Vocabulary | None = None, name: str = "data"
-) -> Corpus:
+def read(data: Any, *, encoding: str = "utf-8", vocabulary: Vocabulary | None = None, name: str = "data") -> Corpus:
     r"""Read a text or a set of documents.
 
     Every code point is a character as it stands: ``"\r\n"`` is two, NUL is one, and so is a lone surrogate in
@@ -341,8 +342,9 @@ def _file_blocks(file: BinaryIO, codec: str, path: str) -> Iterator[np.ndarray]:
                 # The decoder's bytes are those of this block and what it kept of the ones before.
                 offset = num_bytes - len(error.object) + error.start
                 reason = f"byte 0x{error.object[error.start]:02x} at offset {offset} ({error.reason})"
-            raise ValueError(f"{path} must be in {codec.removesuffix('-sig')}, got {reason}; "
-                             "give its encoding, or pass its bytes") from None
+            raise ValueError(
+                f"{path} must be in {codec.removesuffix('-sig')}, got {reason}; give its encoding, or pass its bytes"
+            ) from None
         yield code_points(text)
 
 

@@ -89,9 +89,10 @@ def build(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], record: 
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(f"{_name(path)} is a damaged charrnn model: {_reason(error)}") from None
     for key, value in describe(model).items():
-        if key != "kind" and record.get(key) != value:
+        said = record.get(key)
+        if key != "kind" and said != value:
             raise ModelFileError(
-                f"{_name(path)} is a damaged charrnn model: its record says {key} {record.get(key)!r}, its arrays {value!r}"
+                f"{_name(path)} is a damaged charrnn model: its record says {key} {said!r}, its arrays {value!r}"
             )
     for name, array in tensors.items():
         if not np.isfinite(array).all():
@@ -127,7 +128,7 @@ def _check_record(path: str | os.PathLike[str], record: Any, kind: str) -> None:
         raise ModelFileError(f"{_name(path)} is a damaged charrnn model: its format version is {version!r}")
     if version > FORMAT_VERSION:
         raise ModelFileError(
-            f"{_name(path)} has format version {version}, this charrnn reads up to {FORMAT_VERSION}: a newer one wrote it"
+            f"{_name(path)} has format version {version}, written by a newer charrnn; this one reads {FORMAT_VERSION}"
         )
     if record.get("kind") != kind:
         raise ModelFileError(f"{_name(path)} must be a charrnn {kind}, it is a {record.get('kind')!r} file")

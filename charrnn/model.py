@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -245,8 +245,8 @@ class CharRNN:
             Draw from the fewest most probable characters whose probabilities add up to at least top_p only
             (Holtzman et al., "The curious case of neural text degeneration", 2020).
         rng : int, numpy.random.Generator or numpy.random.RandomState, optional
-            A seed or a generator; by default each call draws anew. Each character takes one uniform double of it, and is
-            the inverse of the cumulative distribution in vocabulary order.
+            A seed or a generator; by default each call draws anew. Each character takes one uniform double of it, and
+            is the inverse of the cumulative distribution in vocabulary order.
 
         Returns
         -------
@@ -395,9 +395,9 @@ class CharRNN:
         Parameters
         ----------
         data : str, bytes, os.PathLike, or iterable of str
-            A text or a file, as `charrnn.train.train` takes it, at least 2 characters. An iterable is a set of texts, each
-            from a zero state. For a model of documents each text is a document, whose first character and END are
-            predicted too.
+            A text or a file, as `charrnn.train.train` takes it, at least 2 characters. An iterable is a set of texts,
+            each from a zero state. For a model of documents each text is a document, whose first character and END
+            are predicted too.
         encoding : str
             Of a file.
 
@@ -468,7 +468,7 @@ class CharRNN:
         return list(zip(bounds[:-1], bounds[1:], strict=True))
 
     def _validation_loss(self, stream: corpus.Corpus, num_threads: int) -> float:
-        """What `evaluate` gives, nearly, but of parallel rows: each first reads WARM_UP characters that do not count."""
+        """Nearly what `evaluate` gives, but of parallel rows that first read WARM_UP characters for the state alone."""
         warm_up = 0
         if self.vocabulary.end is None:
             warm_up = WARM_UP
@@ -490,7 +490,8 @@ class CharRNN:
         pieces, rows, at = [], [], 0
         for i, text in enumerate(texts):
             if not isinstance(text, (str, bytes)):
-                raise TypeError(f"text must be str, bytes or an iterable of them, got {type(text).__name__} at position {i}")
+                got = f"{type(text).__name__} at position {i}"
+                raise TypeError(f"text must be str, bytes or an iterable of them, got {got}")
             indices = self.vocabulary.encode(text, f"text {i}" if len(texts) > 1 else "the text")
             pieces.append(np.concatenate([end, indices, end]).astype(self.vocabulary.dtype))
             rows.append((at, at + pieces[-1].size - 1))
@@ -501,8 +502,10 @@ class CharRNN:
         self, stream: Any, rows: list[tuple[int, int]], num_threads: int | None = None
     ) -> Iterator[tuple[int, int, np.ndarray]]:
         """(row, place in the row, losses from there on), in nats, of every symbol of the rows but their first."""
-        longest_first = sorted((row for row in range(len(rows)) if rows[row][1] > rows[row][0]),
-                               key=lambda row: rows[row][0] - rows[row][1])
+        longest_first = sorted(
+            (row for row in range(len(rows)) if rows[row][1] > rows[row][0]),
+            key=lambda row: rows[row][0] - rows[row][1],
+        )
         for first in range(0, len(longest_first), ROWS):
             batch = longest_first[first : first + ROWS]
             length = rows[batch[0]][1] - rows[batch[0]][0]

@@ -43,8 +43,13 @@ class Progress:
             from tqdm import tqdm
 
             # The delay keeps it from showing before it has a description.
-            self.bar = tqdm(total=1.0, file=sys.stderr, bar_format="{percentage:3.0f}%|{bar}| {desc}",
-                            dynamic_ncols=True, delay=1e-9)
+            self.bar = tqdm(
+                total=1.0,
+                file=sys.stderr,
+                bar_format="{percentage:3.0f}%|{bar}| {desc}",
+                dynamic_ncols=True,
+                delay=1e-9,
+            )
         self.bar.set_description_str(self._describe(report, shutil.get_terminal_size().columns), refresh=False)
         self.bar.update(report.done - self.bar.n)
 

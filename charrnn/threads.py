@@ -17,7 +17,8 @@ def num_threads_or_default(num_threads: int | None) -> int:
         try:
             return integer("CHARRNN_NUM_THREADS", int(from_environment), 1, 1024)
         except ValueError:
-            raise ValueError(f"CHARRNN_NUM_THREADS must be a whole number from 1 to 1024, got {from_environment!r}") from None
+            rule = "CHARRNN_NUM_THREADS must be a whole number from 1 to 1024"
+            raise ValueError(f"{rule}, got {from_environment!r}") from None
     return available_cores()
 
 

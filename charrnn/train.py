@@ -187,8 +187,18 @@ class Settings:
     dtype: str
 
     # What a resumed training has to share with the one it goes on with.
-    KEPT = ("cell", "hidden_size", "num_layers", "dropout", "optimizer", "batch_size", "seq_length", "val_fraction",
-            "seed", "dtype")
+    KEPT = (
+        "cell",
+        "hidden_size",
+        "num_layers",
+        "dropout",
+        "optimizer",
+        "batch_size",
+        "seq_length",
+        "val_fraction",
+        "seed",
+        "dtype",
+    )
 
 
 def default_val_fraction(num_chars: int) -> float:
@@ -593,8 +603,9 @@ class _Run:
         loss = losses.max() if losses.size and losses.max() > DIVERGED_LOSS else self.trainer.last_loss
         self.model._arena[:] = self.best
         raise DivergenceError(
-            f"training diverged at step {step}: the loss became {loss:.4g}, the gradient's norm {self.trainer.last_norm:.4g}; "
-            f"try a smaller learning_rate (it is {s.learning_rate:g}) or clip_norm (it is {s.clip_norm:g})",
+            f"training diverged at step {step}: the loss became {loss:.4g}, the gradient's norm "
+            f"{self.trainer.last_norm:.4g}; try a smaller learning_rate (it is {s.learning_rate:g}) or clip_norm "
+            f"(it is {s.clip_norm:g})",
             step,
             self.model,
         )
@@ -683,7 +694,8 @@ def _fingerprint(*streams: corpus.Corpus | None) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for stream in streams:
         if stream is not None:
-            digest.update(repr((stream.vocabulary.characters, len(stream), stream.codes.dtype.str)).encode("utf-8", "replace"))
+            names = (stream.vocabulary.characters, len(stream), stream.codes.dtype.str)
+            digest.update(repr(names).encode("utf-8", "replace"))
             digest.update(stream.table)
             digest.update(np.ascontiguousarray(stream.codes).view(np.uint8))
     return digest.hexdigest()

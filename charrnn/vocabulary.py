@@ -73,8 +73,10 @@ class Vocabulary:
         other = self._table[self._points] != np.arange(size)
         if other.any():
             first = int(other.argmax())
-            raise ValueError(f"characters must be distinct, got {self.characters[first]!r} at position "
-                             f"{first} and at position {self._table[self._points[first]]}")
+            raise ValueError(
+                f"characters must be distinct, got {self.characters[first]!r} at position "
+                f"{first} and at position {self._table[self._points[first]]}"
+            )
 
     def __len__(self) -> int:
         return len(self._points)
@@ -128,9 +130,7 @@ class Vocabulary:
         self.encode_blocks(code_point_blocks(text), indices, lambda index: f"position {index} of {name}")
         return indices
 
-    def encode_blocks(
-        self, blocks: Iterable[np.ndarray], indices: np.ndarray, place: Callable[[int], str]
-    ) -> int:
+    def encode_blocks(self, blocks: Iterable[np.ndarray], indices: np.ndarray, place: Callable[[int], str]) -> int:
         """Put the indices of blocks of code points into an array, of which `place` names a position.
 
         Returns how many they are; once they are more than the array holds, none are put there any more.
@@ -140,8 +140,9 @@ class Vocabulary:
             found = self.look_up(block)
             if found.min(initial=0) < 0:
                 unknown = int((found < 0).argmax())
-                raise ValueError(f"{chr(block[unknown])!r} at {place(start + unknown)} is not among the "
-                                 f"model's {self._count()}")
+                raise ValueError(
+                    f"{chr(block[unknown])!r} at {place(start + unknown)} is not among the model's {self._count()}"
+                )
             if start + len(block) <= len(indices):
                 indices[start : start + len(block)] = found
             start += len(block)

@@ -135,9 +135,7 @@ def layers_forward(
     return xs, ends, hs, h_prevs
 
 
-def forward(
-    params: Params, inputs: Array, state: Array | None = None, end: int | None = None
-) -> tuple[Array, Array]:
+def forward(params: Params, inputs: Array, state: Array | None = None, end: int | None = None) -> tuple[Array, Array]:
     """logits (T, B, V) and the state (L, B, H) after the last step, for symbols inputs (T, B).
 
     state is that before the first step, by default zero. Where inputs[t, b] == end, the state of every layer
@@ -204,9 +202,7 @@ def rmsprop(g: Array, m: Array, s: Array, step: int, alpha=0.99, eps=1e-8) -> tu
     return g / (np.sqrt(s) + eps), m, s
 
 
-def adam(
-    g: Array, m: Array, s: Array, step: int, beta1=0.9, beta2=0.999, eps=1e-8
-) -> tuple[Array, Array, Array]:
+def adam(g: Array, m: Array, s: Array, step: int, beta1=0.9, beta2=0.999, eps=1e-8) -> tuple[Array, Array, Array]:
     m = beta1 * m + (1 - beta1) * g
     s = beta2 * s + (1 - beta2) * g**2
     return m / (1 - beta1**step) / (np.sqrt(s / (1 - beta2**step)) + eps), m, s

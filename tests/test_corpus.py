@@ -149,8 +149,9 @@ def test_no_characters_are_refused(book: Book) -> None:
 
 @pytest.mark.parametrize("data", [3, None, 2.5, object()])
 def test_other_types_are_refused(data: Any) -> None:
-    with pytest.raises(TypeError, match=f"^data must be str, bytes, a path or an iterable of str, got "
-                                        f"{type(data).__name__}$"):
+    with pytest.raises(
+        TypeError, match=f"^data must be str, bytes, a path or an iterable of str, got {type(data).__name__}$"
+    ):
         read(data)
 
 
@@ -198,8 +199,9 @@ def test_a_text_is_a_single_document_where_the_vocabulary_has_end(book: Book) ->
 
 
 def test_documents_are_refused_where_the_vocabulary_has_no_end() -> None:
-    with pytest.raises(ValueError, match="^data must be a single text, as the model's vocabulary has no END, "
-                                         "got documents$"):
+    with pytest.raises(
+        ValueError, match="^data must be a single text, as the model's vocabulary has no END, got documents$"
+    ):
         read(["ab", "b"], vocabulary=Vocabulary("ab"))
 
 
@@ -208,9 +210,7 @@ def test_documents_are_refused_where_the_vocabulary_has_no_end() -> None:
 
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 1 << 16])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be", "utf-32", "gb18030"])
-def test_a_file_is_read_in_its_encoding(
-    block: int, encoding: str, book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_is_read_in_its_encoding(block: int, encoding: str, book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK", block)
     assert text_of(read(book(AWKWARD, encoding), encoding=encoding)) == AWKWARD
 
@@ -237,12 +237,19 @@ def test_a_file_of_10_000_symbols_is_read(book: Book) -> None:
     ],
 )
 def test_an_undecodable_byte_is_named_with_its_offset(
-    content: bytes, encoding: str, byte: int, offset: int, block: int, book: Book,
+    content: bytes,
+    encoding: str,
+    byte: int,
+    offset: int,
+    block: int,
+    book: Book,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "BLOCK", block)
-    message = (rf"book\.txt must be in {encoding}, got byte 0x{byte:02x} at offset {offset} \(.*\); "
-               "give its encoding, or pass its bytes$")
+    message = (
+        rf"book\.txt must be in {encoding}, got byte 0x{byte:02x} at offset {offset} \(.*\); "
+        "give its encoding, or pass its bytes$"
+    )
     with pytest.raises(ValueError, match=message):
         read(book(content), encoding=encoding)
 
@@ -326,9 +333,7 @@ def test_a_mapped_file_has_the_indices_of_one_that_is_read(
     assert [stream(part) for part in mapped.split(0.3)] == [stream(part) for part in copied.split(0.3)]
 
 
-def test_every_byte_of_a_latin_1_file_is_mapped(
-    book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_byte_of_a_latin_1_file_is_mapped(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MMAP_BYTES", 16)
     content = bytes(range(256))[::-1] * 2
     corpus = read(book(content), encoding="latin-1")
@@ -338,8 +343,15 @@ def test_every_byte_of_a_latin_1_file_is_mapped(
 
 @pytest.mark.parametrize(
     ("text", "encoding"),
-    [("naïve", "utf-8"), ("naïve", "cp1252"), ("\ufeffnaive", "utf-8"), ("naive", "utf-16"),
-     ("naive", "cp037"), ("naive+", "utf-7"), ("n~{}a", "hz")],
+    [
+        ("naïve", "utf-8"),
+        ("naïve", "cp1252"),
+        ("\ufeffnaive", "utf-8"),
+        ("naive", "utf-16"),
+        ("naive", "cp037"),
+        ("naive+", "utf-7"),
+        ("n~{}a", "hz"),
+    ],
 )
 def test_a_file_whose_bytes_are_not_its_code_points_is_not_mapped(
     text: str, encoding: str, book: Book, monkeypatch: pytest.MonkeyPatch
@@ -357,9 +369,7 @@ def test_a_smaller_file_is_not_mapped(book: Book, monkeypatch: pytest.MonkeyPatc
     assert isinstance(read(book("hello!")).codes, np.memmap)
 
 
-def test_a_mapped_file_is_encoded_with_the_vocabulary_given(
-    book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mapped_file_is_encoded_with_the_vocabulary_given(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MMAP_BYTES", 1)
     path = book("hello")
     corpus = read(path, vocabulary=Vocabulary("語ohle"))
@@ -466,8 +476,11 @@ def test_a_text_is_split_at_the_rounded_fraction(text: str, val_fraction: float)
     if val_fraction == 0:
         assert corpus.split(val_fraction) == (corpus, None)
     elif min(cut, len(text) - cut) < 2:
-        with pytest.raises(ValueError, match="^val_fraction must leave at least 2 characters to train on and "
-                                             rf"2 to validate on, got .* of {len(text)}$"):
+        with pytest.raises(
+            ValueError,
+            match="^val_fraction must leave at least 2 characters to train on and "
+            rf"2 to validate on, got .* of {len(text)}$",
+        ):
             corpus.split(val_fraction)
     else:
         train, val = corpus.split(val_fraction)
@@ -476,9 +489,7 @@ def test_a_text_is_split_at_the_rounded_fraction(text: str, val_fraction: float)
 
 
 @given(DOCUMENTS.filter(lambda documents: len(documents) > 1), st.floats(1e-3, 1, exclude_max=True))
-def test_documents_are_split_between_the_two_nearest_to_the_fraction(
-    documents: list[str], val_fraction: float
-) -> None:
+def test_documents_are_split_between_the_two_nearest_to_the_fraction(documents: list[str], val_fraction: float) -> None:
     corpus = read(documents)
     train, val = corpus.split(val_fraction)
     first = train.num_documents
@@ -556,8 +567,9 @@ def test_readers_wrap_from_the_last_end_to_the_first() -> None:
 def test_a_batch_of_a_wrong_size_is_refused() -> None:
     corpus = read("hello")
     for batch_size in 0, -1, 5:
-        with pytest.raises(ValueError, match="^batch_size must be from 1 to 4, the number of characters to "
-                                             f"predict, got {batch_size}$"):
+        with pytest.raises(
+            ValueError, match=f"^batch_size must be from 1 to 4, the number of characters to predict, got {batch_size}$"
+        ):
             corpus.streams(batch_size)
     with pytest.raises(TypeError, match="^batch_size must be an int, got float$"):
         corpus.streams(2.0)
@@ -594,6 +606,7 @@ def test_a_mapped_file_takes_few_megabytes(book: Book, monkeypatch: pytest.Monke
 
 def test_a_corpus_describes_itself() -> None:
     assert repr(read("hello")) == "<Corpus of 5 symbols, <Vocabulary of 4 characters 'ehlo'>>"
-    assert repr(read(["to", "be"])) == ("<Corpus of 7 symbols in 2 documents, "
-                                        "<Vocabulary of 4 characters 'beot' and END>>")
+    assert repr(read(["to", "be"])) == (
+        "<Corpus of 7 symbols in 2 documents, <Vocabulary of 4 characters 'beot' and END>>"
+    )
     assert stream(pickle.loads(pickle.dumps(read("hello")))) == stream(read("hello"))

@@ -70,7 +70,8 @@ def test_notebook_probabilities_agree_to_1e_12():
     h_next = np.tanh(x_t @ p["rnn.weight_ih_l0"].T + h_prev @ p["rnn.weight_hh_l0"].T + p["rnn.bias_ih_l0"])
     e_z = np.exp(h_next @ p["head.weight"].T + p["head.bias"])
 
-    h = charrnn.kernels.rnn_cell(x_t, h_prev, *(p[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))
+    cell = (p[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    h = charrnn.kernels.rnn_cell(x_t, h_prev, *cell)
     probs = charrnn.kernels.softmax(h @ p["head.weight"].T + p["head.bias"])
     np.testing.assert_allclose(h, h_next, atol=1e-12, rtol=0)
     np.testing.assert_allclose(probs, e_z / e_z.sum(), atol=1e-12, rtol=0)
@@ -245,7 +246,10 @@ def test_sampling_frequencies_follow_next_probs():
     assert chi_square < 20.5  # the 0.1 % point of 5 degrees of freedom
 
 
-@pytest.mark.parametrize("options", [{"temperature": 0.3}, {"top_k": 2}, {"top_p": 0.6}, {"top_k": 4, "top_p": 0.5, "temperature": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": 0.3}, {"top_k": 2}, {"top_p": 0.6}, {"top_k": 4, "top_p": 0.5, "temperature": 2}],
+)
 def test_sampling_options_are_those_of_the_reference(options):
     model = random_model("abcdef", 10)
     logits = model.forward(model.vocabulary.encode("abc")[:, None])[0][-1, 0]
@@ -330,7 +334,11 @@ def test_sampling_from_many_threads_gives_what_one_gives():
         (dict(top_k=0), ValueError, "top_k must be at least 1, got 0"),
         (dict(top_p=0), ValueError, "top_p must be greater than 0 and at most 1, got 0"),
         (dict(top_p=1.1), ValueError, "top_p must be greater than 0 and at most 1, got 1.1"),
-        (dict(rng="seed"), TypeError, "rng must be an int, a numpy.random.Generator or a numpy.random.RandomState, got 'seed'"),
+        (
+            dict(rng="seed"),
+            TypeError,
+            "rng must be an int, a numpy.random.Generator or a numpy.random.RandomState, got 'seed'",
+        ),
         (dict(rng=-1), ValueError, "rng must be at least 0, got -1"),
     ],
 )

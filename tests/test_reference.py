@@ -19,9 +19,7 @@ LARGEST = np.finfo(np.float64).max
 
 
 def torch_or_skip():
-    return pytest.importorskip(
-        "torch", reason="PyTorch, which the reference is compared with, is not installed"
-    )
+    return pytest.importorskip("torch", reason="PyTorch, which the reference is compared with, is not installed")
 
 
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
@@ -86,9 +84,7 @@ def test_cell_backward_agrees_with_finite_differences():
     dh = rng.normal(size=(B, H))
 
     h = reference.rnn_cell_forward(**given)
-    grads = reference.rnn_cell_backward(
-        dh, given["x"], given["h_prev"], h, given["weight_ih"], given["weight_hh"]
-    )
+    grads = reference.rnn_cell_backward(dh, given["x"], given["h_prev"], h, given["weight_ih"], given["weight_hh"])
     for name, grad in zip(shapes, (*grads, grads[-1]), strict=True):
         difference = reference.finite_difference(
             lambda value, name=name: np.sum(dh * reference.rnn_cell_forward(**{**given, name: value})),
@@ -111,9 +107,7 @@ def test_softmax_is_exp_over_its_sum():
 def test_softmax_does_not_change_with_a_large_constant_added(shift):
     logits = np.arange(V) / 4
     np.testing.assert_allclose(reference.softmax(logits + shift), reference.softmax(logits), rtol=1e-14)
-    np.testing.assert_allclose(
-        reference.log_softmax(logits + shift), reference.log_softmax(logits), rtol=1e-14
-    )
+    np.testing.assert_allclose(reference.log_softmax(logits + shift), reference.log_softmax(logits), rtol=1e-14)
 
 
 @pytest.mark.filterwarnings("error")
@@ -268,9 +262,7 @@ def test_dropout_masks_of_ones_change_nothing():
 def test_dropout_masks_of_zeros_leave_the_state_of_layer_0_and_the_head_bias_alone():
     problem = random_problem(2)
     _, _, state = reference.loss_and_grad(**{**problem, "dropout_masks": None})
-    loss, grads, masked_state = reference.loss_and_grad(
-        **{**problem, "dropout_masks": [np.zeros((T, B, H))] * 2}
-    )
+    loss, grads, masked_state = reference.loss_and_grad(**{**problem, "dropout_masks": [np.zeros((T, B, H))] * 2})
     bias_only = np.broadcast_to(problem["params"]["head.bias"], (T * B, V))
     assert loss == reference.cross_entropy_forward(bias_only, problem["targets"].ravel())
     np.testing.assert_array_equal(masked_state[0], state[0])
@@ -307,9 +299,7 @@ def test_gradient_through_an_end_is_the_sum_of_the_gradients_of_its_sides():
     _, before, _ = reference.loss_and_grad(params, inputs[:2], targets[:2], state)
     _, after, _ = reference.loss_and_grad(params, inputs[2:], targets[2:])
     for name in grads:
-        np.testing.assert_allclose(
-            grads[name], (2 * before[name] + 4 * after[name]) / 6, rtol=1e-12, atol=1e-16
-        )
+        np.testing.assert_allclose(grads[name], (2 * before[name] + 4 * after[name]) / 6, rtol=1e-12, atol=1e-16)
 
 
 def test_nothing_given_is_changed():
@@ -343,9 +333,7 @@ def test_float32_gradients_are_clipped_and_followed_in_float64():
     wide = {"p": narrow["p"].astype(np.float64)}
     assert reference.clip_norm(narrow, 1.0)[1] == reference.clip_norm(wide, 1.0)[1]
     for rule in (reference.sgd, reference.adagrad, reference.rmsprop, reference.adam):
-        updated = [
-            reference.Optimizer(rule, 0.1).update(arrays, arrays, 0.01)["p"] for arrays in (narrow, wide)
-        ]
+        updated = [reference.Optimizer(rule, 0.1).update(arrays, arrays, 0.01)["p"] for arrays in (narrow, wide)]
         assert updated[0].dtype == np.float64
         np.testing.assert_array_equal(*updated)
 
@@ -448,17 +436,13 @@ def test_loss_and_gradients_agree_with_torch_rnn_and_linear(num_layers, carried)
     problem = random_problem(num_layers)
     params, inputs, targets = problem["params"], problem["inputs"], problem["targets"]
     state = problem["state"] if carried else None
-    model = torch.nn.ModuleDict(
-        {"rnn": torch.nn.RNN(V, H, num_layers), "head": torch.nn.Linear(H, V)}
-    ).double()
+    model = torch.nn.ModuleDict({"rnn": torch.nn.RNN(V, H, num_layers), "head": torch.nn.Linear(H, V)}).double()
     model.load_state_dict({name: torch.tensor(p) for name, p in params.items()})
 
     one_hot = torch.nn.functional.one_hot(torch.tensor(inputs), V).double()
     h, torch_state = model["rnn"](one_hot, torch.tensor(state) if carried else None)
     torch_logits = model["head"](h)
-    torch_loss = torch.nn.functional.cross_entropy(
-        torch_logits.flatten(0, 1), torch.tensor(targets).flatten()
-    )
+    torch_loss = torch.nn.functional.cross_entropy(torch_logits.flatten(0, 1), torch.tensor(targets).flatten())
     torch_loss.backward()
 
     loss, grads, last_state = reference.loss_and_grad(params, inputs, targets, state)
@@ -485,9 +469,7 @@ def test_gradients_with_end_and_dropout_agree_with_torch_autograd(num_layers):
             states[layer] = torch.rnn_tanh_cell(x, states[layer] * keep, *cell_weights)
             x = states[layer] * masks[layer, t]
         logits.append(torch.nn.functional.linear(x, weights["head.weight"], weights["head.bias"]))
-    torch_loss = torch.nn.functional.cross_entropy(
-        torch.cat(logits), torch.tensor(problem["targets"]).flatten()
-    )
+    torch_loss = torch.nn.functional.cross_entropy(torch.cat(logits), torch.tensor(problem["targets"]).flatten())
     torch_loss.backward()
 
     loss, grads, last_state = reference.loss_and_grad(**problem)
@@ -587,18 +569,14 @@ def test_temperature_comes_before_top_p():
 
 def test_finite_difference_of_a_cubic_is_its_derivative():
     x = np.array([[1.0, -2.0], [0.0, 3.0]])
-    np.testing.assert_allclose(
-        reference.finite_difference(lambda x: np.sum(x**3), x), 3 * x**2, rtol=1e-8, atol=1e-9
-    )
+    np.testing.assert_allclose(reference.finite_difference(lambda x: np.sum(x**3), x), 3 * x**2, rtol=1e-8, atol=1e-9)
 
 
 def test_random_params_have_the_names_and_shapes_of_torch():
     torch = torch_or_skip()
     params = reference.random_params(np.random.default_rng(0), V, H, 3)
     model = torch.nn.ModuleDict({"rnn": torch.nn.RNN(V, H, 3), "head": torch.nn.Linear(H, V)})
-    assert {n: p.shape for n, p in params.items()} == {
-        n: tuple(p.shape) for n, p in model.state_dict().items()
-    }
+    assert {n: p.shape for n, p in params.items()} == {n: tuple(p.shape) for n, p in model.state_dict().items()}
 
 
 def test_adam_learns_hello_world_in_a_hundred_steps():

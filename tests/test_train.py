@@ -1,4 +1,4 @@
-"""train(): what it learns, that a seed fixes every bit, validation, checkpoints, interruption, divergence, its errors."""
+"""train(): what it learns, that a seed fixes every bit, validation, checkpoints, interruption, divergence, errors."""
 
 import dataclasses
 import math
@@ -35,15 +35,27 @@ def test_hello_world_is_learnt_with_every_seed(arguments):
         assert model.evaluate("hello world").loss <= 0.025
 
 
-@pytest.mark.parametrize("optimizer, learning_rate", [("sgd", 0.3), ("rmsprop", 0.01), ("adagrad", 0.1), ("adam", 0.01)])
+@pytest.mark.parametrize(
+    "optimizer, learning_rate", [("sgd", 0.3), ("rmsprop", 0.01), ("adagrad", 0.1), ("adam", 0.01)]
+)
 def test_every_optimizer_learns(optimizer, learning_rate):
     model = train("hello world", optimizer=optimizer, learning_rate=learning_rate, epochs=200)
     assert model.evaluate("hello world").loss < 0.05
 
 
-@pytest.mark.parametrize("arguments", [{"num_layers": 2}, {"dtype": "float64"}, {"clip_norm": None, "clip_value": 0.1},
-                                       {"schedule": "linear"}, {"schedule": "constant"}, {"weight_decay": 0.01},
-                                       {"batch_size": 5, "seq_length": 1}, {"num_layers": 2, "dropout": 0.1}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"num_layers": 2},
+        {"dtype": "float64"},
+        {"clip_norm": None, "clip_value": 0.1},
+        {"schedule": "linear"},
+        {"schedule": "constant"},
+        {"weight_decay": 0.01},
+        {"batch_size": 5, "seq_length": 1},
+        {"num_layers": 2, "dropout": 0.1},
+    ],
+)
 def test_every_option_learns(arguments):
     assert train(SONG, epochs=30, hidden_size=32, **arguments).evaluate(SONG).loss < 0.5
 
@@ -144,7 +156,7 @@ def test_validation_loss_is_nearly_that_of_evaluate():
 
 def test_the_model_of_the_best_validation_is_returned():
     model = train("ab" * 300 + "ba" * 20 + "aabb" * 30, val_fraction=0.2, epochs=60, learning_rate=0.05)
-    text = ("ab" * 300 + "ba" * 20 + "aabb" * 30)
+    text = "ab" * 300 + "ba" * 20 + "aabb" * 30
     validation = text[int(len(text) * 0.8) :]
     losses = model.history.val_losses
     assert min(losses) < losses[-1]
@@ -207,7 +219,9 @@ def stop_after(step):
 
 
 @pytest.mark.parametrize("data", [SONG, WORDS * 40], ids=["text", "documents"])
-@pytest.mark.parametrize("arguments", [{}, {"optimizer": "sgd"}, {"num_layers": 2, "dropout": 0.2, "val_fraction": 0.2}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"optimizer": "sgd"}, {"num_layers": 2, "dropout": 0.2, "val_fraction": 0.2}]
+)
 def test_resumed_training_ends_with_the_same_bits(tmp_path, data, arguments):
     options = dict(epochs=12, hidden_size=24, batch_size=3, seq_length=11, **arguments)
     expected = train(data, **options)
@@ -279,7 +293,8 @@ def test_ctrl_c_stops_within_a_step_and_leaves_the_model_usable():
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_divergence_says_where_and_keeps_the_last_good_model(optimizer):
-    with pytest.raises(DivergenceError, match=r"training diverged at step \d+: the loss became .* smaller learning_rate") as raised:
+    message = r"training diverged at step \d+: the loss became .* smaller learning_rate"
+    with pytest.raises(DivergenceError, match=message) as raised:
         train(SONG, learning_rate=1e6, optimizer=optimizer, schedule="constant", epochs=20)
     assert raised.value.step >= 1
     assert raised.value.model.evaluate(SONG).loss < 5
@@ -300,13 +315,23 @@ def test_divergence_says_where_and_keeps_the_last_good_model(optimizer):
         (SONG, {"hidden_size": 3.5}, TypeError, "hidden_size must be an integer, got 3.5"),
         (SONG, {"num_layers": True}, TypeError, "num_layers must be an integer, got True"),
         (SONG, {"dropout": 1}, ValueError, "dropout must be at least 0 and less than 1, got 1"),
-        (SONG, {"optimizer": "adamw"}, ValueError, "optimizer must be 'adam' or 'sgd' or 'rmsprop' or 'adagrad', got 'adamw'"),
+        (
+            SONG,
+            {"optimizer": "adamw"},
+            ValueError,
+            "optimizer must be 'adam' or 'sgd' or 'rmsprop' or 'adagrad', got 'adamw'",
+        ),
         (SONG, {"learning_rate": -1}, ValueError, "learning_rate must be at least 0, got -1"),
         (SONG, {"learning_rate": math.inf}, ValueError, "learning_rate must be at least 0, got inf"),
         (SONG, {"learning_rate": "fast"}, TypeError, "learning_rate must be a number, got 'fast'"),
         (SONG, {"schedule": "step"}, ValueError, "schedule must be 'cosine' or 'linear' or 'constant', got 'step'"),
         (SONG, {"clip_norm": 0}, ValueError, "clip_norm must be greater than 0, got 0"),
-        (SONG, {"batch_size": 10_000}, ValueError, "batch_size must be at most 2699, the characters to predict in the text, got 10000"),
+        (
+            SONG,
+            {"batch_size": 10_000},
+            ValueError,
+            "batch_size must be at most 2699, the characters to predict in the text, got 10000",
+        ),
         (SONG, {"epochs": math.nan}, ValueError, "epochs must be greater than 0, got nan"),
         (SONG, {"max_seconds": 0}, ValueError, "max_seconds must be greater than 0, got 0"),
         (SONG, {"val_fraction": 1}, ValueError, "val_fraction must be at least 0 and less than 1, got 1"),

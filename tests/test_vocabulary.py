@@ -94,8 +94,7 @@ def test_a_character_next_to_the_largest_known_one_is_unknown() -> None:
 @pytest.mark.parametrize("end", [False, True])
 @pytest.mark.parametrize(
     ("size", "dtype"),
-    [(2, "u1"), (128, "u1"), (129, "u1"), (256, "u1"), (257, "u2"), (65536, "u2"), (65537, "i4"),
-     (100_000, "i4")],
+    [(2, "u1"), (128, "u1"), (129, "u1"), (256, "u1"), (257, "u2"), (65536, "u2"), (65537, "i4"), (100_000, "i4")],
 )
 def test_dtype_is_the_smallest_that_holds_every_symbol(size: int, dtype: str, end: bool) -> None:
     characters = "".join(map(chr, range(size - end)))

@@ -62,8 +62,9 @@ def _choose() -> tuple[str, ModuleType]:
             continue
         if level > x86_64_level():
             if wanted:
-                raise ImportError(f"CHARRNN_BUILD is {wanted}, but this CPU does not run it (it has level "
-                                  f"{x86_64_level()} of x86-64)")
+                raise ImportError(
+                    f"CHARRNN_BUILD is {wanted}, but this CPU does not run it (it has level {x86_64_level()} of x86-64)"
+                )
             continue
         kernels = _import(build, "float32")
         if kernels is not None:

@@ -77,8 +77,21 @@ class CharRNN:
         for name, view in network.views(parameters).items():
             view[...] = task.state_dict[name]
         self.trainer = module.Trainer(
-            network, parameters, T, B, moments=moments, squares=squares, optimizer="adam", momentum=0, beta1=BETA1,
-            beta2=BETA2, eps=EPS, weight_decay=0, clip_norm=CLIP_NORM, clip_value=math.inf, seed=0,
+            network,
+            parameters,
+            T,
+            B,
+            moments=moments,
+            squares=squares,
+            optimizer="adam",
+            momentum=0,
+            beta1=BETA1,
+            beta2=BETA2,
+            eps=EPS,
+            weight_decay=0,
+            clip_norm=CLIP_NORM,
+            clip_value=math.inf,
+            seed=0,
             num_threads=task.num_threads,
         )
         length = len(task.inputs) * T
@@ -344,9 +357,11 @@ def heading(threads: int, rounds: int, seconds: float) -> str:
     cpu = info.partition("model name")[2].partition("\n")[0].strip("\t :") or platform.machine()
     cores = f"{threads} core{'s' * (threads > 1)}" + ", not pinned" * (not hasattr(os, "sched_setaffinity"))
     libraries = "".join(f"{name} {version(name)}, " for name in ("numpy", "torch", "jax") if name in sys.modules)
-    return (f"{cpu}, {cores}, Python {platform.python_version()}, {libraries}charrnn {charrnn.__version__} (build "
-            f"{kernels.BUILD}). Characters per second, medians of {rounds} rounds of {seconds:g} s; "
-            "in brackets charrnn's multiple.")
+    return (
+        f"{cpu}, {cores}, Python {platform.python_version()}, {libraries}charrnn {charrnn.__version__} (build "
+        f"{kernels.BUILD}). Characters per second, medians of {rounds} rounds of {seconds:g} s; "
+        "in brackets charrnn's multiple."
+    )
 
 
 def confine(threads: int) -> None:
