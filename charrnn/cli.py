@@ -1,4 +1,4 @@
-"""The command line: train, sample, evaluate, info.
+"""The command line: train, sample, evaluate, info, bench.
 
 Results go to stdout, all else to stderr. What takes time to import is imported by the command that needs it, so
 that help is there at once, and whatever goes wrong on the way goes wrong within `main`.
@@ -98,6 +98,11 @@ SAMPLE_OPTIONS = {
     "top_p": "draw from the most probable characters only, so many that their probabilities add up to P",
 }
 
+BENCH_OPTIONS = {
+    "num_threads": "cores to use, beside one alone (default: all)",
+    "seconds": "seconds for each row and number of threads",
+}
+
 METAVARS = {
     "checkpoint": "PATH",
     "checkpoint_seconds": "S",
@@ -105,6 +110,7 @@ METAVARS = {
     "init_from": "MODEL",
     "max_seconds": "S",
     "prompt": "TEXT",
+    "seconds": "S",
     "temperature": "T",
     "top_k": "K",
     "top_p": "P",
@@ -580,9 +586,28 @@ def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+# bench
+
+
+def _declare_bench(parser: argparse.ArgumentParser) -> None:
+    from charrnn.bench import bench
+
+    _add_options(parser, bench, BENCH_OPTIONS)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from charrnn.bench import as_json, bench, table
+
+    result = bench(num_threads=args.num_threads, seconds=args.seconds, say=write)
+    print(as_json(result) if args.json else table(result))
+    return 0
+
+
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
     "train": ("train a model on text", _declare_train, _train),
     "sample": ("draw text from a model", _declare_sample, _sample),
     "evaluate": ("measure how well a model predicts a text", _declare_evaluate, _evaluate),
     "info": ("show what is in a model file", _declare_info, _info),
+    "bench": ("measure the speed here, and its share of what this CPU can do", _declare_bench, _bench),
 }

@@ -601,8 +601,8 @@ class CharRNN:
         gradients = self._kernels.aligned_zeros(self._network.arena_size)
         engine = self._engine(*inputs.shape, gradients=gradients)
         engine.set_state(self._state(state, inputs.shape[1]))
-        losses = engine.losses(inputs, targets)
-        return float(losses.mean()), self._network.views(gradients), engine.get_state()
+        engine.losses(inputs, targets)
+        return engine.mean_loss(), self._network.views(gradients), engine.get_state()
 
     def _engine(
         self, seq_length: int, batch_size: int, *, gradients: Any = None, num_threads: int | None = None

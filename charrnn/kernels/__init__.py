@@ -123,7 +123,8 @@ def _by_dtype(name: str) -> Any:
 
 def _as_int32(argument: Any) -> Any:
     if isinstance(argument, np.ndarray) and argument.dtype.kind in "iu":
-        return np.ascontiguousarray(argument, np.int32)
+        limits = np.iinfo(np.int32)  # beyond them it is no index, and must not become one by wrapping round
+        return np.ascontiguousarray(np.clip(argument, limits.min, limits.max), np.int32)
     return argument
 
 

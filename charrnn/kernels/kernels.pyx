@@ -43,7 +43,7 @@ from charrnn.kernels.optimizers cimport (
 from charrnn.kernels.rnn cimport rnn_backward, rnn_forward
 from charrnn.kernels.sampling cimport Candidate, Distribution, draw, probability_weights
 from charrnn.kernels.simd cimport LANES, REAL_IS_DOUBLE, inlined, real, vlane, vload, vreal, vsplat, vstore
-from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forward, softmax_column
+from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forward, mean_loss, softmax_column
 from charrnn.kernels.threads cimport atomic_set, barrier_wait
 
 DTYPE = np.dtype(np.float64 if REAL_IS_DOUBLE else np.float32)
@@ -67,6 +67,16 @@ def aligned_zeros(Py_ssize_t n):
     return array[start:start + n]
 
 
+cdef check_at_least(str name, double value, double least):
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least:g}, got {value:g}")
+
+
+cdef check_length(str name, Py_ssize_t got, Py_ssize_t wanted):
+    if got != wanted:
+        raise ValueError(f"{name} must have length {wanted} where the other arguments say so, got {got}")
+
+
 cdef class Network:
     """The sizes of a recurrent network, and where each of its parameters lies in one flat arena.
 
@@ -77,6 +87,9 @@ cdef class Network:
     cdef Sizes sizes
 
     def __init__(self, Py_ssize_t vocab_size, Py_ssize_t hidden_size, Py_ssize_t num_layers):
+        check_at_least("vocab_size", vocab_size, 1)
+        check_at_least("hidden_size", hidden_size, 1)
+        check_at_least("num_layers", num_layers, 1)
         self.sizes.vocab_size = vocab_size
         self.sizes.hidden_size = hidden_size
         self.sizes.num_layers = num_layers
@@ -154,6 +167,12 @@ cdef class Engine:
         cdef Sizes *s = &network.sizes
         cdef Py_ssize_t N = seq_length * batch_size, panel = TILE_VECTORS * LANES
         cdef Py_ssize_t row = s.stride, layer_panels = s.hidden_size * round_up(s.hidden_size, LANES)
+        check_at_least("seq_length", seq_length, 1)
+        check_at_least("batch_size", batch_size, 1)
+        check_at_least("num_threads", num_threads, 1)
+        check_length("parameters", parameters.shape[0], network.arena_size)
+        if gradients is not None:
+            check_length("gradients", gradients.shape[0], network.arena_size)
         self.network = network
         self.num_threads = num_threads
         self._buffers = []
@@ -268,6 +287,10 @@ cdef class Engine:
         memcpy(&view[0, 0], w.losses, w.seq_length * w.batch_size * sizeof(double))
         self._carry()
         return losses
+
+    def mean_loss(self):
+        """The mean of what `losses` gave last."""
+        return mean_loss(self.work.seq_length * self.work.batch_size, self.work.losses)
 
     cdef _load(self, const int[:, ::1] inputs, const int[:, ::1] targets):
         cdef Work *w = &self.work
@@ -407,7 +430,10 @@ cdef class Trainer(Engine):
         int64_t length,
         int64_t period,
     ):
-        """Read this stream from its beginning on."""
+        """Read this stream from its beginning on, from a zero state."""
+        check_length("table", table.shape[0], 256)
+        check_length("starts", starts.shape[0], self.work.batch_size)
+        self.set_state(None)
         self.itemsize = codes.itemsize
         self._codes = codes.view(np.uint8)
         self._table = table
@@ -433,6 +459,7 @@ cdef class Trainer(Engine):
         It is smaller than asked where the loss or the gradient's norm stopped being finite: then the parameters
         are those before that step, whose loss and norm are last_loss and last_norm.
         """
+        check_length("losses", losses.shape[0], learning_rates.shape[0])
         self._learning_rates = learning_rates
         self._step_losses = losses
         self.steps_done = 0
@@ -456,6 +483,8 @@ cdef class Trainer(Engine):
             self.measure(rank, threads)
             barrier_wait(&w.barrier)
             norm = self.gradient_norm()
+            if rank == 0:
+                self.last_norm = norm
             if w.interrupted or not isfinite(norm) or not isfinite(self.last_loss):
                 return
             self.update(&o, norm, self._learning_rates[i], rank, threads)
@@ -495,14 +524,11 @@ cdef class Trainer(Engine):
     cdef void measure(self, int rank, int threads) noexcept nogil:
         """This thread's blocks of the gradient's norm; the first thread's part is the loss as well."""
         cdef Py_ssize_t size = self._gradients.shape[0], blocks = self._norms.shape[0], i
-        cdef Py_ssize_t N = self.work.seq_length * self.work.batch_size
         for i in range(blocks * rank // threads, blocks * (rank + 1) // threads):
             self._norms[i] = sum_of_squares(min(<Py_ssize_t>NORM_BLOCK, size - i * NORM_BLOCK),
                                             &self._gradients[i * NORM_BLOCK])
         if rank == 0:
-            self.last_loss = 0
-            for i in range(N):
-                self.last_loss += self.work.losses[i] / N
+            self.last_loss = mean_loss(self.work.seq_length * self.work.batch_size, self.work.losses)
 
     cdef double gradient_norm(self) noexcept nogil:
         cdef double total = 0
@@ -515,8 +541,6 @@ cdef class Trainer(Engine):
         """Clips and updates this thread's blocks of the parameters."""
         cdef Py_ssize_t size = self._gradients.shape[0], blocks = self._norms.shape[0], i, first
         cdef double scale = clip_scale(norm, o.clip_norm)
-        if rank == 0:
-            self.last_norm = norm
         for i in range(blocks * rank // threads, blocks * (rank + 1) // threads):
             first = i * NORM_BLOCK
             optimizer_update(o, min(<Py_ssize_t>NORM_BLOCK, size - first), scale, learning_rate, &self._parameters[first],
@@ -660,7 +684,7 @@ cdef elementwise(const real[::1] x, real[::1] out, bint is_tanh):
     cdef real[16] block
     if out is None:
         out = np.empty(n, DTYPE)
-    check("out", out.shape[0], n)
+    check_length("out", out.shape[0], n)
     with nogil:
         for i from 0 <= i < n by LANES:
             for lane in range(LANES):
@@ -708,11 +732,6 @@ def fma_peak(double seconds=0.2):
     return best
 
 
-cdef check(str name, Py_ssize_t got, Py_ssize_t wanted):
-    if got != wanted:
-        raise ValueError(f"{name} must have length {wanted} where the other arguments say so, got {got}")
-
-
 cdef check_symbols(str name, const int[::1] symbols, Py_ssize_t vocab_size):
     cdef Py_ssize_t i
     for i in range(symbols.shape[0]):
@@ -739,8 +758,8 @@ def softmax(const real[:, ::1] logits not None, real[:, ::1] probs=None):
     cdef vreal total
     if probs is None:
         probs = np.empty((N, V), DTYPE)
-    check("probs", probs.shape[0], N)
-    check("a row of probs", probs.shape[1], V)
+    check_length("probs", probs.shape[0], N)
+    check_length("a row of probs", probs.shape[1], V)
     if V == 0:
         return np.asarray(probs)
     with nogil:
@@ -771,34 +790,32 @@ def cross_entropy(const real[:, ::1] logits not None, const int[::1] targets not
     -------
     float
     """
-    cdef Py_ssize_t N = logits.shape[0], V = logits.shape[1], stride = round_up(N, LANES), n
+    cdef Py_ssize_t N = logits.shape[0], V = logits.shape[1], stride = round_up(N, LANES)
     if N == 0 or V == 0:
         raise ValueError(f"logits must have at least one row and one column, got shape ({N}, {V})")
-    check("targets", targets.shape[0], N)
+    check_length("targets", targets.shape[0], N)
     check_symbols("targets", targets, V)
     if dlogits is not None:
-        check("dlogits", dlogits.shape[0], N)
-        check("a row of dlogits", dlogits.shape[1], V)
+        check_length("dlogits", dlogits.shape[0], N)
+        check_length("a row of dlogits", dlogits.shape[1], V)
     columns = np.zeros((V, stride), DTYPE)
     columns[:, :N] = np.asarray(logits).T
     cdef real[:, ::1] x = columns
     cdef real[::1] sums = np.zeros(stride, DTYPE), bias = np.zeros(V, DTYPE)
     cdef double[::1] losses = np.zeros(stride)
-    cdef double loss = 0
     with nogil:
         cross_entropy_forward(V, N, stride, &bias[0], &x[0, 0], &targets[0], &losses[0], &sums[0])
         if dlogits is not None:
             cross_entropy_backward(V, N, stride, &x[0, 0], &targets[0], &sums[0], <real>(1.0 / N))
-        for n in range(N):
-            loss += losses[n] / N
     if dlogits is not None:
         np.asarray(dlogits)[:] = columns[:, :N].T
-    return loss
+    return mean_loss(N, &losses[0])
 
 
 cdef product(a, b, start=None):
     """start + a.b of arrays (m, k) and (k, n) with any strides, as an array whose rows are whole vectors."""
-    cdef real[:, :] x = a, y = b
+    cdef const real[:, :] x = a, y = b
+    check_length("a row of the left factor", x.shape[1], y.shape[0])
     cdef Py_ssize_t m = x.shape[0], k = x.shape[1], n = y.shape[1], size = sizeof(real), i
     cdef Py_ssize_t stride = round_up(n, LANES)
     out = aligned_zeros(m * stride).reshape(m, stride)
@@ -817,6 +834,20 @@ cdef product(a, b, start=None):
     return out
 
 
+cdef check_shape(str name, array, rows, columns):
+    if array.shape != (rows, columns):
+        raise ValueError(f"{name} must have shape ({rows}, {columns}) where the other arguments say so, got {array.shape}")
+
+
+cdef check_cell(B, H, x, h_prev, weight_ih, weight_hh):
+    if x.ndim != 2:
+        raise ValueError(f"x must have 2 dimensions, got shape {x.shape}")
+    check_shape("x", x, B, x.shape[1])
+    check_shape("h_prev", h_prev, B, H)
+    check_shape("weight_ih", weight_ih, H, x.shape[1])
+    check_shape("weight_hh", weight_hh, H, H)
+
+
 def rnn_cell(
     x not None,                 # IN (B, input)
     h_prev not None,            # IN (B, H)
@@ -826,7 +857,10 @@ def rnn_cell(
     bias_hh not None,           # IN (H)
 ):
     """h = tanh(x.weight_ih^T + bias_ih + h_prev.weight_hh^T + bias_hh), (B, H): one step of a tanh RNN."""
-    H = weight_hh.shape[0]
+    B, H = h_prev.shape
+    check_cell(B, H, x, h_prev, weight_ih, weight_hh)
+    check_length("bias_ih", len(bias_ih), H)
+    check_length("bias_hh", len(bias_hh), H)
     z = product(x, weight_ih.T, bias_ih + bias_hh)
     z = product(h_prev, weight_hh.T, z[:, :H])
     cdef real[:, ::1] view = z
@@ -844,6 +878,8 @@ def rnn_cell_backward(
 ):
     """dz = dh (1 - h^2), and from it (dx, dh_prev, dweight_ih, dweight_hh, dbias); dbias is that of either bias."""
     B, H = dh.shape
+    check_cell(B, H, x, h_prev, weight_ih, weight_hh)
+    check_shape("h", h, B, H)
     dz = aligned_zeros(B * round_up(H, LANES)).reshape(B, -1)
     outputs = np.zeros_like(dz)
     dz[:, :H] = dh
@@ -867,6 +903,7 @@ def clip_norm(real[::1] gradients not None, double max_norm):
     """
     cdef Py_ssize_t n = gradients.shape[0], i
     cdef double total = 0, scale
+    check_at_least("max_norm", max_norm, 0)
     with nogil:
         for i from 0 <= i < n by NORM_BLOCK:
             total += sum_of_squares(min(<Py_ssize_t>NORM_BLOCK, n - i), &gradients[i])
@@ -881,6 +918,7 @@ def clip_norm(real[::1] gradients not None, double max_norm):
 def clip_value(real[::1] gradients not None, double limit):
     """Bring each of gradients, (n,), into -limit ... limit, in place."""
     cdef Py_ssize_t i
+    check_at_least("limit", limit, 0)
     with nogil:
         for i in range(gradients.shape[0]):
             gradients[i] = clip_element(gradients[i], <real>limit)
@@ -889,11 +927,11 @@ def clip_value(real[::1] gradients not None, double limit):
 cdef update_in_place(Optimizer o, double learning_rate, real[::1] parameters, const real[::1] gradients,
                      real[::1] moments, real[::1] squares):
     cdef Py_ssize_t n = parameters.shape[0]
-    check("gradients", gradients.shape[0], n)
+    check_length("gradients", gradients.shape[0], n)
     if moments is not None:
-        check("moments", moments.shape[0], n)
+        check_length("moments", moments.shape[0], n)
     if squares is not None:
-        check("squares", squares.shape[0], n)
+        check_length("squares", squares.shape[0], n)
     if n:
         with nogil:
             optimizer_update(&o, n, 1, learning_rate, &parameters[0], &gradients[0],
@@ -998,13 +1036,12 @@ def bptt(
         raise ValueError(f"targets must have the shape of inputs, {(T, B)}, got {(targets.shape[0], targets.shape[1])}")
     check_symbols("inputs", np.asarray(inputs).ravel(), network.vocab_size)
     check_symbols("targets", np.asarray(targets).ravel(), network.vocab_size)
-    check("parameters", parameters.shape[0], network.arena_size)
-    check("gradients", gradients.shape[0], network.arena_size)
     if state is not None and (state.shape[0], state.shape[1], state.shape[2]) != (
             network.num_layers, B, network.hidden_size):
         raise ValueError(f"state must have shape {(network.num_layers, B, network.hidden_size)}, "
                          f"got {(state.shape[0], state.shape[1], state.shape[2])}")
     engine = Engine(network, parameters, T, B, end=end, gradients=gradients, num_threads=num_threads)
     engine.set_state(state)
-    losses = engine.losses(inputs, targets)
-    return float(losses.mean()), engine.get_state()
+    gradients[:] = 0                    # what lies behind the rows too
+    engine.losses(inputs, targets)
+    return engine.mean_loss(), engine.get_state()

@@ -49,10 +49,16 @@ cdef inline double sum_of_squares(Py_ssize_t n, const real *x) noexcept nogil:
     for i from 0 <= i < n - NORM_LANES + 1 by NORM_LANES:
         for lane in range(NORM_LANES):
             sums[lane] += x[i + lane] * x[i + lane]
-    for i in range(n // NORM_LANES * NORM_LANES, n):
-        total += <double>x[i] * <double>x[i]
     for lane in range(NORM_LANES):
         total += sums[lane]
+    for i in range(n // NORM_LANES * NORM_LANES, n):
+        total += <double>x[i] * <double>x[i]
+    if 1e-20 < total < 1e30:
+        return total
+    # Squares may have left the range of a float32.
+    total = 0
+    for i in range(n):
+        total += <double>x[i] * <double>x[i]
     return total
 
 

@@ -11,7 +11,7 @@ from charrnn.kernels.simd cimport LANES, REAL_IS_DOUBLE, real, vload, vsplat, vs
 
 
 cdef struct Candidate:
-    real weight
+    real logit
     int symbol
 
 
@@ -25,8 +25,8 @@ cdef struct Distribution:
 cdef inline int more_probable_first(const void *left, const void *right) noexcept nogil:
     cdef const Candidate *a = <const Candidate *>left
     cdef const Candidate *b = <const Candidate *>right
-    if a.weight != b.weight:
-        return -1 if a.weight > b.weight else 1
+    if a.logit != b.logit:
+        return -1 if a.logit > b.logit else 1
     return -1 if a.symbol < b.symbol else 1
 
 
@@ -52,6 +52,12 @@ cdef inline void probability_weights(
             x[v] = 0
         x[best] = 1
         return
+    if 0 < d.top_k < vocab_size or d.top_p < 1:
+        # By logit: at a high temperature different logits may have equal weights.
+        for v in range(vocab_size):
+            d.candidates[v].logit = x[v]
+            d.candidates[v].symbol = <int>v
+        qsort(d.candidates, vocab_size, sizeof(Candidate), more_probable_first)
     for v from 0 <= v < vocab_size by LANES:
         vstore(x + v, vexp((vload(x + v) - maximum) * coldness))
     if 0 < d.top_k < vocab_size or d.top_p < 1:
@@ -59,19 +65,16 @@ cdef inline void probability_weights(
 
 
 cdef inline void keep_most_probable(Py_ssize_t vocab_size, Distribution *d, real *x) noexcept nogil:
+    """Sets the weights x to 0 but for those of the first candidates."""
     cdef Py_ssize_t v, kept = vocab_size
     cdef double total = 0, mass = 0
-    for v in range(vocab_size):
-        d.candidates[v].weight = x[v]
-        d.candidates[v].symbol = <int>v
-    qsort(d.candidates, vocab_size, sizeof(Candidate), more_probable_first)
     if 0 < d.top_k < kept:
         kept = d.top_k
     if d.top_p < 1:
         for v in range(kept):
-            total += d.candidates[v].weight
+            total += x[d.candidates[v].symbol]
         for v in range(kept):
-            mass += d.candidates[v].weight
+            mass += x[d.candidates[v].symbol]
             if mass >= d.top_p * total:
                 kept = v + 1
                 break

@@ -22,6 +22,17 @@ cdef inline double negative_log_prob(double sum_exp, double maximum, double logi
     return log(sum_exp) + distance
 
 
+cdef inline double mean_loss(Py_ssize_t n, const double *losses) noexcept nogil:
+    """Finite where all losses are."""
+    cdef double total = 0, weight = 1.0 / n
+    cdef bint finite = True
+    cdef Py_ssize_t i
+    for i in range(n):
+        total += losses[i] * weight
+        finite &= isfinite(losses[i])
+    return DBL_MAX if finite and total > DBL_MAX else total
+
+
 cdef inline void softmax_column(
     Py_ssize_t vocab_size,
     Py_ssize_t stride,

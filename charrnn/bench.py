@@ -1,0 +1,237 @@
+"""How fast this machine trains and samples, and what share that is of what its cores can do.
+
+H hidden units, V symbols, L layers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from charrnn import __version__, corpus, kernels
+from charrnn.arguments import number
+from charrnn.model import CharRNN
+from charrnn.threads import num_threads_or_default
+
+__all__ = ["Benchmark", "Row", "Speed", "as_json", "bench", "table"]
+
+#: As many symbols as tiny Shakespeare has.
+CHARACTERS = "".join(map(chr, range(ord("0"), ord("0") + 65)))
+#: Symbols to train on: too many to learn by heart, for a gradient that vanishes has numbers that are slow to multiply.
+STREAM = 1 << 20
+#: Multiplications and additions for each weight that a character meets: forward, and twice as many backward.
+OPERATIONS = {"train": 6, "sample": 2}
+#: Each speed is the median of so many runs.
+RUNS = 5
+#: A run may be so many times as long as the one before it: a first step is slow.
+GROWTH = 8
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured with so many threads; padding counts as no operations, the peak is a core's for each thread."""
+
+    num_threads: int
+    chars_per_second: float
+    gflops: float
+    share_of_peak: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A configuration and, once it is measured, its speeds.
+
+    Attributes
+    ----------
+    task : "train" or "sample"
+        To train is forward, backpropagation through time, clipping to norm 1 and Adam. To sample is `CharRNN.sample`,
+        with more than one row `CharRNN.sample_many`.
+    hidden_size, batch_size, seq_length, num_layers : int
+        A step is seq_length characters in each of batch_size rows; in sampling, one in each.
+    speeds : tuple of Speed
+        Of one thread, then of all; sampling has one.
+    """
+
+    task: str
+    hidden_size: int
+    batch_size: int
+    seq_length: int = 1
+    num_layers: int = 1
+    speeds: tuple[Speed, ...] = ()
+
+    @property
+    def chars_per_step(self) -> int:
+        return self.batch_size * self.seq_length
+
+    @property
+    def operations_per_char(self) -> int:
+        """2((2L - 1)H² + HV) forward, twice that backward; the input of the first layer is a gather and takes none."""
+        H, L, V = self.hidden_size, self.num_layers, len(CHARACTERS)
+        return OPERATIONS[self.task] * ((2 * L - 1) * H * H + H * V)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What `bench` found; a peak is in 10^9 operations a second."""
+
+    version: str
+    build: str
+    cpu: str
+    dtype: str
+    vocab_size: int
+    num_threads: int
+    peak_gflops: float
+    peak_gflops_all_threads: float
+    rows: tuple[Row, ...]
+
+
+ROWS = (
+    Row("train", 64, 1, 10),
+    Row("train", 64, 1, 25),
+    Row("train", 100, 1, 25),
+    Row("train", 128, 32, 50),
+    Row("train", 256, 50, 50),
+    Row("train", 512, 50, 50),
+    Row("train", 1024, 64, 50),
+    Row("sample", 128, 1),
+    Row("sample", 512, 1),
+    Row("sample", 256, 64),
+)
+
+
+def bench(
+    rows: Sequence[Row] = ROWS,
+    *,
+    num_threads: int | None = None,
+    seconds: float = 1.0,
+    say: Callable[[str], object] = lambda text: None,
+) -> Benchmark:
+    """Measure training and sampling in float32, on random symbols.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        What to measure.
+    num_threads : int, optional
+        Training is measured with one thread and with so many; by default with the cores that this process may use.
+    seconds : float
+        To spend on each row and number of threads, greater than 0; a few steps are made in any case.
+    say : callable
+        Is told of each row before it is measured.
+
+    Returns
+    -------
+    Benchmark
+
+    Examples
+    --------
+    >>> result = bench([Row("train", hidden_size=8, batch_size=1, seq_length=5)], num_threads=1, seconds=0.01)
+    >>> result.rows[0].speeds[0].chars_per_second > 1000
+    True
+    """
+    num_threads = num_threads_or_default(num_threads)
+    seconds = number("seconds", seconds, 0, above=True)
+    peak = kernels.fma_peak(min(seconds, 0.5)) / 1e9
+    measured = []
+    for i, row in enumerate(rows, 1):
+        say(f"{i}/{len(rows)}  {row.task}, hidden {row.hidden_size}, batch {row.batch_size}, seq {row.seq_length}")
+        threads = [1] if row.task == "sample" or num_threads == 1 else [1, num_threads]
+        measured.append(replace(row, speeds=tuple(_measure(row, n, seconds, peak) for n in threads)))
+    return Benchmark(__version__, kernels.BUILD, cpu_name(), "float32", len(CHARACTERS), num_threads, peak,
+                     num_threads * peak, tuple(measured))
+
+
+def _measure(row: Row, num_threads: int, seconds: float, peak: float) -> Speed:
+    run = _training(row, num_threads) if row.task == "train" else _sampling(row)
+    chars_per_second = row.chars_per_step * steps_per_second(run, seconds)
+    gflops = chars_per_second * row.operations_per_char / 1e9
+    return Speed(num_threads, chars_per_second, gflops, gflops / (num_threads * peak))
+
+
+def steps_per_second(run: Callable[[int], object], seconds: float) -> float:
+    """The median of RUNS runs, of as many steps each as take its part of the seconds."""
+    def timed() -> float:
+        start = time.perf_counter()
+        run(steps)
+        return max(time.perf_counter() - start, 1e-9)
+
+    steps, wanted = 1, seconds / RUNS
+    while (elapsed := timed()) < wanted / 2:
+        steps = math.ceil(steps * min(wanted / elapsed, GROWTH))
+    return steps / median(timed() for _ in range(RUNS))
+
+
+def _training(row: Row, num_threads: int) -> Callable[[int], None]:
+    """Makes so many steps, as `charrnn.train.train` does."""
+    model = CharRNN(CHARACTERS, hidden_size=row.hidden_size, num_layers=row.num_layers)
+    trainer = kernels.module("float32").Trainer(
+        model._network, model._arena, row.seq_length, row.batch_size, moments=np.zeros_like(model._arena),
+        squares=np.zeros_like(model._arena), optimizer="adam", momentum=0, beta1=0.9, beta2=0.999, eps=1e-8,
+        weight_decay=0, clip_norm=1, clip_value=math.inf, seed=0, num_threads=num_threads,
+    )
+    length = max(STREAM // row.chars_per_step, 1) * row.seq_length
+    symbols = np.random.default_rng(0).integers(len(CHARACTERS), size=row.batch_size * length + 1, dtype=np.uint8)
+    trainer.read(symbols, corpus.IDENTITY, np.arange(row.batch_size) * length, length, 0)
+
+    def run(steps: int) -> None:
+        if trainer.train(np.full(steps, 1e-3), np.empty(steps)) < steps:
+            raise FloatingPointError(f"the loss must stay finite, got {trainer.last_loss} of {row}")
+
+    return run
+
+
+def _sampling(row: Row) -> Callable[[int], object]:
+    """Draws so many characters in each row."""
+    model = CharRNN(CHARACTERS, hidden_size=row.hidden_size, num_layers=row.num_layers)
+    rng = np.random.default_rng(0)
+    if row.batch_size == 1:
+        return lambda steps: model.sample("", steps, rng=rng)
+    return lambda steps: model.sample_many(row.batch_size, steps, rng=rng)
+
+
+def cpu_name() -> str:
+    """What the system calls this CPU; Linux alone tells more than `platform` does."""
+    try:
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def as_json(result: Benchmark) -> str:
+    """The result as a JSON object of its attributes."""
+    return json.dumps(asdict(result), indent=2)
+
+
+def table(result: Benchmark) -> str:
+    """The result as aligned text: where it was measured, the rows, and how operations are counted."""
+    lines = [[""] * 4, ["", "hidden", "batch", "seq"]]
+    for n in sorted({1, result.num_threads}):
+        lines[0] += [f"{n} thread{'' if n == 1 else 's'}", "", ""]
+        lines[1] += ["chars/s", "GFLOP/s", "of peak"]
+    for row in result.rows:
+        cells = [row.task, str(row.hidden_size), str(row.batch_size), str(row.seq_length)]
+        for speed in row.speeds:
+            cells += [f"{speed.chars_per_second:,.0f}", f"{speed.gflops:.1f}", f"{speed.share_of_peak:.1%}"]
+        lines.append(cells + ["-"] * (len(lines[0]) - len(cells)))
+    first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
+    all_threads = f", {result.peak_gflops_all_threads:.1f} on {result.num_threads}" if result.num_threads > 1 else ""
+    return "\n".join([
+        f"charrnn  {result.version}, {result.build} kernels, {result.dtype}",
+        f"CPU      {result.cpu}",
+        f"peak     {result.peak_gflops:.1f} GFLOP/s on one core{all_threads}, by multiply-adds",
+        "",
+        *("  ".join([name.ljust(first), *map(str.rjust, cells, others)]).rstrip() for name, *cells in lines),
+        "",
+        f"Operations a character, with one layer: {OPERATIONS['train']}(H² + HV) to train, {OPERATIONS['sample']}(H² + HV)"
+        f" to sample; V = {result.vocab_size}. Sampling runs on one thread.",
+    ])
