@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ __all__ = ["Benchmark", "Row", "Speed", "as_json", "bench", "table"]
 CHARACTERS = "".join(map(chr, range(ord("0"), ord("0") + 65)))
 #: Symbols to train on: too many to learn by heart, for a gradient that vanishes has numbers that are slow to multiply.
 STREAM = 1 << 20
+LEARNING_RATE = 1e-3
+ADAM = {"optimizer": "adam", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "momentum": 0, "weight_decay": 0}
+CLIPPING = {"clip_norm": 1, "clip_value": math.inf}
 #: Multiplications and additions for each weight that a character meets: forward, and twice as many backward.
 OPERATIONS = {"train": 6, "sample": 2}
 #: Each speed is the median of so many runs.
@@ -146,8 +150,17 @@ def bench(
         say(f"{i}/{len(rows)}  {row.task}, hidden {row.hidden_size}, batch {row.batch_size}, seq {row.seq_length}")
         threads = [1] if row.task == "sample" or num_threads == 1 else [1, num_threads]
         measured.append(replace(row, speeds=tuple(_measure(row, n, seconds, peak) for n in threads)))
-    return Benchmark(__version__, kernels.BUILD, cpu_name(), "float32", len(CHARACTERS), num_threads, peak,
-                     num_threads * peak, tuple(measured))
+    return Benchmark(
+        version=__version__,
+        build=kernels.BUILD,
+        cpu=cpu_name(),
+        dtype="float32",
+        vocab_size=len(CHARACTERS),
+        num_threads=num_threads,
+        peak_gflops=peak,
+        peak_gflops_all_threads=num_threads * peak,
+        rows=tuple(measured),
+    )
 
 
 def _measure(row: Row, num_threads: int, seconds: float, peak: float) -> Speed:
@@ -159,6 +172,7 @@ def _measure(row: Row, num_threads: int, seconds: float, peak: float) -> Speed:
 
 def steps_per_second(run: Callable[[int], object], seconds: float) -> float:
     """The median of RUNS runs, of as many steps each as take its part of the seconds."""
+
     def timed() -> float:
         start = time.perf_counter()
         run(steps)
@@ -171,22 +185,35 @@ def steps_per_second(run: Callable[[int], object], seconds: float) -> float:
 
 
 def _training(row: Row, num_threads: int) -> Callable[[int], None]:
-    """Makes so many steps, as `charrnn.train.train` does."""
+    """Makes so many steps."""
+    trainer = _trainer(row, num_threads)
+
+    def run(steps: int) -> None:
+        if trainer.train(np.full(steps, LEARNING_RATE), np.empty(steps)) < steps:
+            raise FloatingPointError(f"the loss must stay finite, got {trainer.last_loss} of {row}")
+
+    return run
+
+
+def _trainer(row: Row, num_threads: int) -> Any:
+    """As `charrnn.train.train` makes it, its readers side by side in a stream of random symbols."""
     model = CharRNN(CHARACTERS, hidden_size=row.hidden_size, num_layers=row.num_layers)
     trainer = kernels.module("float32").Trainer(
-        model._network, model._arena, row.seq_length, row.batch_size, moments=np.zeros_like(model._arena),
-        squares=np.zeros_like(model._arena), optimizer="adam", momentum=0, beta1=0.9, beta2=0.999, eps=1e-8,
-        weight_decay=0, clip_norm=1, clip_value=math.inf, seed=0, num_threads=num_threads,
+        model._network,
+        model._arena,
+        row.seq_length,
+        row.batch_size,
+        moments=np.zeros_like(model._arena),
+        squares=np.zeros_like(model._arena),
+        seed=0,
+        num_threads=num_threads,
+        **ADAM,
+        **CLIPPING,
     )
     length = max(STREAM // row.chars_per_step, 1) * row.seq_length
     symbols = np.random.default_rng(0).integers(len(CHARACTERS), size=row.batch_size * length + 1, dtype=np.uint8)
     trainer.read(symbols, corpus.IDENTITY, np.arange(row.batch_size) * length, length, 0)
-
-    def run(steps: int) -> None:
-        if trainer.train(np.full(steps, 1e-3), np.empty(steps)) < steps:
-            raise FloatingPointError(f"the loss must stay finite, got {trainer.last_loss} of {row}")
-
-    return run
+    return trainer
 
 
 def _sampling(row: Row) -> Callable[[int], object]:
@@ -225,13 +252,14 @@ def table(result: Benchmark) -> str:
         lines.append(cells + ["-"] * (len(lines[0]) - len(cells)))
     first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
     all_threads = f", {result.peak_gflops_all_threads:.1f} on {result.num_threads}" if result.num_threads > 1 else ""
-    return "\n".join([
+    head = [
         f"charrnn  {result.version}, {result.build} kernels, {result.dtype}",
         f"CPU      {result.cpu}",
         f"peak     {result.peak_gflops:.1f} GFLOP/s on one core{all_threads}, by multiply-adds",
-        "",
-        *("  ".join([name.ljust(first), *map(str.rjust, cells, others)]).rstrip() for name, *cells in lines),
-        "",
-        f"Operations a character, with one layer: {OPERATIONS['train']}(H² + HV) to train, {OPERATIONS['sample']}(H² + HV)"
-        f" to sample; V = {result.vocab_size}. Sampling runs on one thread.",
-    ])
+    ]
+    body = ["  ".join([name.ljust(first), *map(str.rjust, cells, others)]).rstrip() for name, *cells in lines]
+    foot = [
+        f"Operations a character, with one layer: {OPERATIONS['train']}(H² + HV) to train, "
+        f"{OPERATIONS['sample']}(H² + HV) to sample; V = {result.vocab_size}. Sampling runs on one thread."
+    ]
+    return "\n".join([*head, "", *body, "", *foot])

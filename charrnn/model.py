@@ -15,7 +15,7 @@ import numpy as np
 
 from charrnn import corpus, files, kernels
 from charrnn.arguments import choice, integer, number
-from charrnn.threads import num_threads_or_default
+from charrnn.threads import num_threads_or_default, threads_worth
 from charrnn.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -607,7 +607,7 @@ class CharRNN:
     def _engine(
         self, seq_length: int, batch_size: int, *, gradients: Any = None, num_threads: int | None = None
     ) -> Any:
-        operations = 2 * seq_length * batch_size * self._arena.size
+        operations = (2 if gradients is None else 6) * seq_length * batch_size * self._arena.size
         return self._kernels.Engine(
             self._network,
             self._arena,
@@ -615,8 +615,8 @@ class CharRNN:
             batch_size,
             end=-1 if self.vocabulary.end is None else self.vocabulary.end,
             gradients=gradients,
-            # A thread takes some 50 microseconds to start; its result is the same bits with or without it.
-            num_threads=num_threads_or_default(num_threads) if operations > 5e7 and batch_size > 1 else 1,
+            # One row is read by one thread, and each call starts its threads anew.
+            num_threads=threads_worth(num_threads_or_default(num_threads), operations / 5) if batch_size > 1 else 1,
         )
 
     def _symbols(self, name: str, symbols: Any) -> np.ndarray:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from charrnn.arguments import integer
 
+OPERATIONS_WORTH_A_THREAD = 1e7
+
 
 def num_threads_or_default(num_threads: int | None) -> int:
     """num_threads, or CHARRNN_NUM_THREADS from the environment, or the cores that this process may use."""
@@ -20,6 +22,14 @@ def num_threads_or_default(num_threads: int | None) -> int:
             rule = "CHARRNN_NUM_THREADS must be a whole number from 1 to 1024"
             raise ValueError(f"{rule}, got {from_environment!r}") from None
     return available_cores()
+
+
+def threads_worth(num_threads: int, operations: float) -> int:
+    """How many of these threads have a tenth of a millisecond to do, where a step takes so many operations.
+
+    The bits of a result do not depend on it, and threads that wait for one another all the time are slower than one.
+    """
+    return max(min(num_threads, int(operations / OPERATIONS_WORTH_A_THREAD)), 1)
 
 
 def available_cores() -> int:

@@ -22,7 +22,7 @@ from charrnn import corpus, files
 from charrnn.arguments import choice, integer, number
 from charrnn.model import CELLS, CharRNN, dtype_name
 from charrnn.progress import Progress
-from charrnn.threads import num_threads_or_default
+from charrnn.threads import num_threads_or_default, threads_worth
 
 __all__ = ["DivergenceError", "History", "Report", "TrainingInterrupted", "train"]
 
@@ -228,8 +228,8 @@ def defaults(num_chars: int) -> dict[str, Any]:
 
 
 def default_learning_rate(hidden_size: int) -> float:
-    """0.008 at 256 hidden units and inversely as the square root of their number, but at most 0.01."""
-    return min(0.008 * math.sqrt(256 / hidden_size), 0.01)
+    """0.006 at 256 hidden units and inversely as the square root of their number, but at most 0.01."""
+    return min(0.006 * math.sqrt(256 / hidden_size), 0.01)
 
 
 def train(
@@ -243,7 +243,7 @@ def train(
     learning_rate: float | None = None,
     schedule: str = "cosine",
     warmup: float = 0.02,
-    clip_norm: float | None = 1.0,
+    clip_norm: float | None = 0.25,
     clip_value: float | None = None,
     weight_decay: float = 0.0,
     momentum: float = 0.9,
@@ -477,7 +477,7 @@ class _Run:
             seed=settings.seed,
             end=-1 if model.vocabulary.end is None else model.vocabulary.end,
             dropout=settings.dropout,
-            num_threads=num_threads,
+            num_threads=threads_worth(num_threads, 6 * model._arena.size * settings.batch_size * settings.seq_length),
         )
         self.best = model._arena.copy()
         self.best_val_loss = math.inf

@@ -13,7 +13,7 @@ its successors.
 """
 from libc.string cimport memset
 
-from charrnn.kernels.simd cimport HAS_TRANSPOSE, LANES, TILE_ROWS, inlined, real, vload, vreal, vsplat, vstore, vtranspose
+from charrnn.kernels.simd cimport HAS_TRANSPOSE, LANES, TILE_ROWS, inlined, prefetch, real, vload, vreal, vsplat, vstore, vtranspose
 
 cdef enum:
     TILE_VECTORS = 2
@@ -86,6 +86,7 @@ cdef inline void transpose_square(
     cdef int i
     for i in range(LANES):
         square[i] = vload(a + i * a_stride) if i < rows else vsplat(0)
+        prefetch(a + i * a_stride + 4 * LANES)
     vtranspose(square)
     for i in range(LANES):
         vstore(b + i * b_stride, square[i])
@@ -126,6 +127,8 @@ cdef inline inlined tile(
     for i in range(rows):
         for v in range(panels * TILE_VECTORS + tail):
             sums[i][v] = vload(start[i] + v * LANES)
+            # c is often far away, the states of a step that nobody has touched yet: it comes while the sums are made.
+            prefetch(c + i * c_stride + v * LANES)
     for step in range(k):
         for p in range(panels):
             for v in range(TILE_VECTORS):

@@ -46,6 +46,7 @@ typedef real vreal_in_memory __attribute__((vector_size(VECTOR_BYTES), aligned(s
 #define vstore(p, x) ((void)(*(vreal_in_memory *)(p) = (x)))
 #define vsplat(x) ((real)(x) - (vreal){0}) /* x - 0 is x, for -0 too, and compiles to a broadcast */
 #define vlane(x, i) ((x)[i])
+#define prefetch(p) __builtin_prefetch(p)
 
 static inline vreal vselect(vbits mask, vreal yes, vreal no)
 {
@@ -62,6 +63,7 @@ typedef real_bits vbits;
 #define vstore(p, x) ((void)(*(real *)(p) = (x)))
 #define vsplat(x) ((real)(x))
 #define vlane(x, i) (x)
+#define prefetch(p) ((void)(p))
 #define VSELECT(condition, yes, no) ((condition) ? (yes) : (no))
 
 #endif

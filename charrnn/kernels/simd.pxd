@@ -15,6 +15,7 @@ cdef extern from "simd.h" nogil:
     void vstore(real *destination, vreal x)
     vreal vsplat(real x)
     real vlane(vreal x, int lane)
+    void prefetch(const real *address)
     vreal vmin(vreal x, vreal bound)
     vreal vmax(vreal x, vreal bound)
     vreal vpow2(vreal shifted)
