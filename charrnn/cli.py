@@ -83,7 +83,7 @@ TRAIN_OPTIONS = {
     "text and files": {
         "encoding": "of the text",
         "val_fraction": "share of the text, its end, that is not learned but measures progress (default: 0.1, less "
-                        "of a long text, none of a short one)",
+        "of a long text, none of a short one)",
         "checkpoint": "file for the state of the training (default: that of -o, with .checkpoint.safetensors)",
         "checkpoint_seconds": "seconds from one save of it to the next",
         "resume": "go on from the checkpoint, if there is one, with the text and the options that it had",
@@ -312,12 +312,15 @@ def _declare_train(parser: argparse.ArgumentParser) -> None:
         "  charrnn train part1.txt part2.txt --hidden-size 1024 --dropout 0.2 --resume\n"
     )
     parser.add_argument(
-        "files", nargs="*", metavar="FILE",
+        "files",
+        nargs="*",
+        metavar="FILE",
         help="the text, several files one after the other, - for stdin (default: the source of Python's standard "
-             f"library, the first {STANDARD_TEXT_LENGTH:,} characters)",
+        f"library, the first {STANDARD_TEXT_LENGTH:,} characters)",
     )
-    parser.add_argument("-o", "--output", metavar="MODEL", default="model.safetensors",
-                        help="file for the model (default: %(default)s)")
+    parser.add_argument(
+        "-o", "--output", metavar="MODEL", default="model.safetensors", help="file for the model (default: %(default)s)"
+    )
     parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
     parser.add_argument("--quiet", action="store_true", help="say nothing but what goes wrong")
     choices = {"cell": CELLS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dtype": DTYPES}
@@ -349,8 +352,9 @@ def _train(args: argparse.Namespace) -> int:
             raise
         _save(model, output, checkpoint)
         kept = isinstance(interrupt, TrainingInterrupted)  # not where the checkpoint was interrupted as well
-        write(f"interrupted: the model so far is in {output}"
-              f"{'; the same command with --resume goes on' if kept else ''}")
+        write(
+            f"interrupted: the model so far is in {output}{'; the same command with --resume goes on' if kept else ''}"
+        )
         return INTERRUPTED
     except DivergenceError as error:
         message = _message(error, vars(args))
@@ -369,8 +373,10 @@ def _train(args: argparse.Namespace) -> int:
     _save(model, output, checkpoint)
     if watch.model is None:
         say(f"{checkpoint} holds a training that is complete; with more --epochs it goes on")
-    say(f"{output}: {_loss(model)}\nsample it with: charrnn sample {shlex.quote(str(output))}"
-        f"{' --documents' if args.documents else ''}")
+    say(
+        f"{output}: {_loss(model)}\nsample it with: charrnn sample {shlex.quote(str(output))}"
+        f"{' --documents' if args.documents else ''}"
+    )
     return 0
 
 
@@ -525,12 +531,14 @@ def _evaluate(args: argparse.Namespace) -> int:
         if model.vocabulary.end is None or not str(error).startswith((repr("\n"), repr("\r"))):
             raise
         raise ValueError(f"{error}; is each line a document? then give --documents") from None
-    _print_table({
-        "nats per character": f"{evaluation.loss:.4f}",
-        "bits per character": f"{evaluation.bits_per_char:.4f}",
-        "perplexity": f"{evaluation.perplexity:.4f}",
-        "characters": f"{evaluation.num_chars}",
-    })
+    _print_table(
+        {
+            "nats per character": f"{evaluation.loss:.4f}",
+            "bits per character": f"{evaluation.bits_per_char:.4f}",
+            "perplexity": f"{evaluation.perplexity:.4f}",
+            "characters": f"{evaluation.num_chars}",
+        }
+    )
     return 0
 
 
@@ -546,15 +554,17 @@ def _info(args: argparse.Namespace) -> int:
 
     model = load(args.model)
     end = "" if model.vocabulary.end is None else ", END among them"
-    _print_table({
-        "file": f"{printable(args.model)}, {os.path.getsize(args.model):,} bytes",
-        "model of": "a text" if model.vocabulary.end is None else "documents",
-        "network": _architecture(model),
-        "parameters": f"{model.num_parameters:,}",
-        "dtype": model.dtype.name,
-        "symbols": f"{len(model.vocabulary):,}{end}",
-        "characters": _legible(model.vocabulary.characters),
-    })
+    _print_table(
+        {
+            "file": f"{printable(args.model)}, {os.path.getsize(args.model):,} bytes",
+            "model of": "a text" if model.vocabulary.end is None else "documents",
+            "network": _architecture(model),
+            "parameters": f"{model.num_parameters:,}",
+            "dtype": model.dtype.name,
+            "symbols": f"{len(model.vocabulary):,}{end}",
+            "characters": _legible(model.vocabulary.characters),
+        }
+    )
     return 0
 
 
@@ -564,6 +574,7 @@ def _architecture(model: CharRNN) -> str:
 
 def _legible(characters: str, most: int = 300) -> str:
     """Characters in their order, neighbours in Unicode as ranges."""
+
     def place(indexed: tuple[int, str]) -> tuple[bool, int]:
         return indexed[1] == " ", ord(indexed[1]) - indexed[0]
 

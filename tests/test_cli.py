@@ -32,7 +32,10 @@ def start(*args: object, cwd: Path, env: dict[str, str] | None = None, **options
     environment = {**os.environ, "PYTHONPATH": package, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", **(env or {})}
     return subprocess.Popen(
         [sys.executable, "-m", "charrnn", *map(str, args)],
-        cwd=cwd, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         **{"stdout": subprocess.PIPE, **options},
     )
 
@@ -123,7 +126,9 @@ def test_a_text_is_trained_sampled_scored_and_described(tmp_path: Path) -> None:
     assert "ends after 100 epochs" in trained.stderr
     assert "charrnn sample model.safetensors" in trained.stderr
     assert {path.name for path in tmp_path.iterdir()} == {
-        "hello.txt", "model.safetensors", "model.checkpoint.safetensors"
+        "hello.txt",
+        "model.safetensors",
+        "model.checkpoint.safetensors",
     }
 
     sampled = run("sample", "model.safetensors", "--prompt", "h", "--length", 10, "--temperature", 0, cwd=tmp_path)
@@ -216,8 +221,26 @@ def test_quiet_says_nothing(folder: Path, tmp_path: Path) -> None:
 
 def test_options_reach_the_training(folder: Path, tmp_path: Path) -> None:
     result = run(
-        "train", folder / "fox.txt", "--hidden-size", 8, "--num-layers", 2, "--dtype", "float64", "--max-seconds", 0.2,
-        "--num-threads", 1, "--optimizer", "sgd", "--clip-norm", "none", "--clip-value", 5, "--val-fraction", 0.5,
+        "train",
+        folder / "fox.txt",
+        "--hidden-size",
+        8,
+        "--num-layers",
+        2,
+        "--dtype",
+        "float64",
+        "--max-seconds",
+        0.2,
+        "--num-threads",
+        1,
+        "--optimizer",
+        "sgd",
+        "--clip-norm",
+        "none",
+        "--clip-value",
+        5,
+        "--val-fraction",
+        0.5,
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stderr
@@ -344,8 +367,9 @@ def test_a_model_that_cannot_be_saved_is_said_so_with_exit_code_2(folder: Path, 
 
 @posix
 def test_a_checkpoint_that_cannot_be_saved_does_not_lose_the_model(folder: Path, tmp_path: Path) -> None:
-    result = run("train", folder / "fox.txt", "--hidden-size", 32, "--epochs", 2, cwd=tmp_path,
-                 preexec_fn=limit_files(20_000))
+    result = run(
+        "train", folder / "fox.txt", "--hidden-size", 32, "--epochs", 2, cwd=tmp_path, preexec_fn=limit_files(20_000)
+    )
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].endswith("; the model so far is in model.safetensors")
     assert charrnn.load(tmp_path / "model.safetensors").hidden_size == 32
@@ -381,7 +405,13 @@ def test_a_resumed_training_ends_as_one_in_one_go(folder: Path, tmp_path: Path) 
 def test_ctrl_c_saves_the_model_so_far_with_exit_code_130(tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text(TEXT * 200)
     process = start(
-        "train", "long.txt", "--hidden-size", 512, "--epochs", 1000, cwd=tmp_path,
+        "train",
+        "long.txt",
+        "--hidden-size",
+        512,
+        "--epochs",
+        1000,
+        cwd=tmp_path,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stderr is not None
@@ -399,7 +429,11 @@ def test_ctrl_c_saves_the_model_so_far_with_exit_code_130(tmp_path: Path) -> Non
 @posix
 def test_ctrl_c_while_sampling_is_exit_code_130_without_a_traceback(folder: Path) -> None:
     process = start(
-        "sample", "hello.safetensors", "--length", 10**9, cwd=folder,
+        "sample",
+        "hello.safetensors",
+        "--length",
+        10**9,
+        cwd=folder,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
@@ -430,8 +464,18 @@ def test_a_full_disk_under_stdout_is_one_line(folder: Path) -> None:
 
 def test_characters_that_stdout_cannot_encode_are_escaped(tmp_path: Path) -> None:
     train("é☃\ud800", epochs=200, val_fraction=0, progress=False).save(tmp_path / "odd")
-    result = run("sample", "odd", "--prompt", "é", "--length", 2, "--temperature", 0, cwd=tmp_path,
-                 env={"PYTHONIOENCODING": "ascii"})
+    result = run(
+        "sample",
+        "odd",
+        "--prompt",
+        "é",
+        "--length",
+        2,
+        "--temperature",
+        0,
+        cwd=tmp_path,
+        env={"PYTHONIOENCODING": "ascii"},
+    )
     assert (result.returncode, result.stdout) == (0, "\\xe9\\u2603\\ud800\n")
     result = run("info", "odd", cwd=tmp_path)
     assert "characters  é ☃ \\ud800\n" in result.stdout
@@ -457,8 +501,20 @@ def test_a_terminal_is_shown_each_character_as_it_is_drawn(folder: Path, monkeyp
 
 
 def report(model: charrnn.CharRNN, seconds: float, **changes: Any) -> Report:
-    values = dict(step=7, epoch=0.5, loss=1.0, val_loss=None, validated=False, learning_rate=0.1, chars_per_second=1e6,
-                  seconds=seconds, done=0.5, model=model, settings=None, num_chars=11)
+    values = dict(
+        step=7,
+        epoch=0.5,
+        loss=1.0,
+        val_loss=None,
+        validated=False,
+        learning_rate=0.1,
+        chars_per_second=1e6,
+        seconds=seconds,
+        done=0.5,
+        model=model,
+        settings=None,
+        num_chars=11,
+    )
     return Report(**{**values, **changes})
 
 

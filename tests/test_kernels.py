@@ -37,9 +37,7 @@ def runnable_builds() -> list[str]:
 
 
 RUNNABLE_BUILDS = runnable_builds()
-MODULES = {
-    f"{build}-{dtype}": charrnn.kernels._import(build, dtype) for build in RUNNABLE_BUILDS for dtype in DTYPES
-}
+MODULES = {f"{build}-{dtype}": charrnn.kernels._import(build, dtype) for build in RUNNABLE_BUILDS for dtype in DTYPES}
 
 
 @pytest.fixture(params=MODULES.values(), ids=MODULES.keys())
@@ -250,7 +248,7 @@ def test_bptt_agrees_with_autograd_of_pytorch(kernels):
 
 def test_bptt_overwrites_the_whole_arena_of_gradients(kernels):
     for sizes in [(2, 3, 5, 7, 2, True), (3, 3, 2, 250, 1, False)]:
-        _, gradients, _, network = run_bptt(kernels, **problem(*sizes))     # NaN before
+        _, gradients, _, network = run_bptt(kernels, **problem(*sizes))  # NaN before
         assert np.all(gradients[padding_of(network)] == 0)
 
 
@@ -844,7 +842,7 @@ def test_training_stops_at_an_infinite_norm_and_tells_loss_and_norm_of_that_step
 def test_training_returns_the_steps_before_the_one_that_diverged(kernels):
     for num_threads in (1, 2):
         training, expected = (Training(kernels, TASKS["adam"], num_threads) for _ in range(2))
-        losses = training.train([0.01, 0.02, np.inf, 0.01, 0.01])   # infinite parameters after the third step
+        losses = training.train([0.01, 0.02, np.inf, 0.01, 0.01])  # infinite parameters after the third step
         np.testing.assert_array_equal(losses, expected.train([0.01, 0.02, np.inf]))
         assert training.trainer.step == 3
         assert bits(training.parameters) == bits(expected.parameters)
@@ -893,7 +891,7 @@ def random_sampler(kernels: ModuleType, B: int, V: int = 17, H: int = 9, L: int 
     """A sampler of B rows, its parameters, and symbols (4, B) that it has read."""
     rng = np.random.default_rng((B, V, H, L))
     params = random_params(rng, V, H, L)
-    params["head.weight"] *= 4      # strong opinions
+    params["head.weight"] *= 4  # strong opinions
     network = network_of(kernels, params)
     sampler = kernels.Sampler(network, arena_of(network, params, kernels.DTYPE), B, end=end, **distribution)
     prompt = rng.integers(0, V, (4, B))
@@ -1095,7 +1093,7 @@ def test_charrnn_build_that_is_not_installed_is_an_import_error(monkeypatch):
 @pytest.mark.parametrize("level", range(5))
 def test_chosen_build_is_never_above_the_level_of_the_cpu(monkeypatch, level):
     monkeypatch.setattr(charrnn.kernels, "x86_64_level", lambda: level)
-    monkeypatch.setattr(charrnn.kernels, "_import", lambda build, dtype: build)     # all are installed
+    monkeypatch.setattr(charrnn.kernels, "_import", lambda build, dtype: build)  # all are installed
     monkeypatch.delenv("CHARRNN_BUILD", raising=False)
     best = next(build for build, needed in charrnn.kernels.BUILDS.items() if needed <= level)
     assert charrnn.kernels._choose() == (best, best)

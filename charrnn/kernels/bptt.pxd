@@ -25,10 +25,13 @@ from charrnn.kernels.gemm cimport (
     BLOCK_K,
     TILE_VECTORS,
     Matrix,
+    Panels,
+    in_place,
     matrix,
     multiply,
     multiply_panels,
     pack_panel,
+    packed,
     panel_width,
     round_up,
 )
@@ -40,6 +43,8 @@ from charrnn.kernels.threads cimport atomic_get, barrier_wait, thread_barrier
 cdef enum:
     # Rows of a weight gradient that are made at once: with BLOCK_K steps, 256 KiB in float32.
     TASK_ROWS = 256
+    # A right factor up to this size is read in place: the core's first-level TLB reaches about so far.
+    IN_PLACE_BYTES = 288 << 10
 
 
 cdef struct Layer:
@@ -84,9 +89,9 @@ cdef struct Work:
     const real **start          # (T, B)
     real *table                 # (V, H): weight_ih + bias_ih + bias_hh of layer 0
     real *bias                  # (L, H): bias_ih + bias_hh
+    bint in_place               # the forward products of weight_hh read it where it lies
     real *forward_panels        # weight_ih, weight_hh of each layer, packed for the forward products
     real *backward_panels       # their transposes, for the backward products
-    real *head_panels           # (V, H)
     real *scratch               # of each thread: scratch_size
     Py_ssize_t scratch_size
     double dropout
@@ -188,7 +193,6 @@ cdef inline void pack_parameters(Work *w, int rank, int threads) noexcept nogil:
     cdef Sizes *s = &w.sizes
     cdef Py_ssize_t H = s.hidden_size, ld = s.stride, l, v, j, task = 0
     cdef Layer p = layer_of(s, w.parameters, 0)
-    cdef Head head = head_of(s, w.parameters)
     for v in range(s.vocab_size * rank // threads, s.vocab_size * (rank + 1) // threads):
         for j in range(ld):
             w.table[v * ld + j] = p.weight_ih[v * ld + j] + (p.bias_ih[j] + p.bias_hh[j])
@@ -197,8 +201,9 @@ cdef inline void pack_parameters(Work *w, int rank, int threads) noexcept nogil:
         if rank == 0:
             for j in range(ld):
                 w.bias[l * ld + j] = p.bias_ih[j] + p.bias_hh[j]
-        task = pack_share(task, rank, threads, H, H, matrix(p.weight_hh, ld, 1),
-                          layer_panels(w, w.forward_panels, l, True))
+        if not w.in_place:
+            task = pack_share(task, rank, threads, H, H, matrix(p.weight_hh, ld, 1),
+                              layer_panels(w, w.forward_panels, l, True))
         if l > 0:
             task = pack_share(task, rank, threads, H, H, matrix(p.weight_ih, ld, 1),
                               layer_panels(w, w.forward_panels, l, False))
@@ -208,8 +213,6 @@ cdef inline void pack_parameters(Work *w, int rank, int threads) noexcept nogil:
             if l > 0:
                 task = pack_share(task, rank, threads, H, H, matrix(p.weight_ih, 1, ld),
                                   layer_panels(w, w.backward_panels, l, False))
-    if w.backward:
-        pack_share(task, rank, threads, s.vocab_size, H, matrix(head.weight, ld, 1), w.head_panels)
 
 
 # Forward ----------------------------------------------------------------------------------------------------
@@ -239,7 +242,7 @@ cdef inline void product_of_all_steps(
     Py_ssize_t b0,
     Py_ssize_t b1,
     const real *a,              # IN (T, B, H)
-    const real *panels,         # IN of (H, H)
+    Panels b,                   # IN (H, H)
     const real *start,          # IN (H), or NULL for zeros
     real *c,                    # OUT (T, B, H)
 ) noexcept nogil:
@@ -252,7 +255,7 @@ cdef inline void product_of_all_steps(
     for i in range(b1 - b0):
         starts[i] = start
     for t in range(T):
-        multiply(b1 - b0, H, H, matrix(a + (t * B + b0) * ld, ld, 1), panels, NULL if start == NULL else starts,
+        multiply(b1 - b0, H, H, matrix(a + (t * B + b0) * ld, ld, 1), b, NULL if start == NULL else starts,
                  c + (t * B + b0) * ld, ld)
 
 
@@ -289,18 +292,23 @@ cdef inline void forward(Work *w, int rank, int threads) noexcept nogil:
     cdef Py_ssize_t b0 = B * rank // threads, b1 = B * (rank + 1) // threads
     cdef const real **start = w.start + b0
     cdef real *h
+    cdef Panels weight_hh
     if b0 == b1:
         return
     for l in range(w.sizes.num_layers):
+        weight_hh = packed(H, layer_panels(w, w.forward_panels, l, True))
+        if w.in_place:
+            weight_hh = in_place(layer_of(&w.sizes, w.parameters, l).weight_hh, ld)
         if l > 0:
-            product_of_all_steps(w, b0, b1, output_rows(w, l - 1, 0), layer_panels(w, w.forward_panels, l, False),
-                                 w.bias + l * ld, state_rows(w, l, 1))
+            product_of_all_steps(w, b0, b1, output_rows(w, l - 1, 0),
+                                 packed(H, layer_panels(w, w.forward_panels, l, False)), w.bias + l * ld,
+                                 state_rows(w, l, 1))
         for t in range(T):
             h = state_rows(w, l, t + 1)
             for b in range(b0, b1):
                 w.start[b] = w.table + w.inputs[t * B + b] * ld if l == 0 else h + b * ld
-            multiply(b1 - b0, H, H, matrix(rows_without_end(w, state_rows(w, l, t), t, b0, b1) + b0 * ld, ld, 1),
-                     layer_panels(w, w.forward_panels, l, True), start, h + b0 * ld, ld)
+            multiply(b1 - b0, H, H, matrix(rows_without_end(w, state_rows(w, l, t), t, b0, b1) + b0 * ld, ld, 1), weight_hh,
+                     start, h + b0 * ld, ld)
             rnn_forward(b1 - b0, H, ld, h + b0 * ld)
             if w.dropout > 0:
                 dropout_forward(w, l, t, b0, b1)
@@ -321,7 +329,7 @@ cdef inline void head_forward(
     cdef Py_ssize_t width = round_up(count, LANES)
     cdef real *h_panel = w.scratch + rank * w.scratch_size
     pack_panel(H, width, count, matrix(output_rows(w, w.sizes.num_layers - 1, 0) + position * ld, 1, ld), h_panel)
-    multiply_panels(V, width, H, matrix(head_of(&w.sizes, w.parameters).weight, ld, 1), h_panel, NULL, 0,
+    multiply_panels(V, width, H, matrix(head_of(&w.sizes, w.parameters).weight, ld, 1), packed(H, h_panel), NULL, 0,
                     logits, w.block)
 
 
@@ -332,19 +340,19 @@ cdef inline void head(Work *w, int rank, int threads, Py_ssize_t first, Py_ssize
     cdef Py_ssize_t panel = TILE_VECTORS * LANES, panels = (count + panel - 1) // panel
     cdef Py_ssize_t column, position, n, i
     cdef real scale = <real>(1.0 / (w.seq_length * w.batch_size))
-    cdef real *bias = head_of(&w.sizes, w.parameters).bias
+    cdef Head p = head_of(&w.sizes, w.parameters)
     cdef real *dh
     for i in range(panels * rank // threads, panels * (rank + 1) // threads):
         column = i * panel
         position = first + column
         n = min(panel, count - column)
         head_forward(w, rank, position, n, w.logits + column)
-        cross_entropy_forward(V, n, w.block, bias, w.logits + column, w.targets + position, w.losses + position,
+        cross_entropy_forward(V, n, w.block, p.bias, w.logits + column, w.targets + position, w.losses + position,
                               w.sums + column)
         if w.backward:
             cross_entropy_backward(V, n, w.block, w.logits + column, w.targets + position, w.sums + column, scale)
             dh = dz_rows(w, w.sizes.num_layers - 1, 0) + position * ld
-            multiply(n, H, V, matrix(w.logits + column, 1, w.block), w.head_panels, NULL, dh, ld)
+            multiply(n, H, V, matrix(w.logits + column, 1, w.block), in_place(p.weight, ld), NULL, dh, ld)
             if w.dropout > 0:
                 apply_mask(n, H, ld, mask_rows(w, w.sizes.num_layers - 1, 0) + position * ld, dh)
         poll(w, rank, 4.0 * n * H * V * threads)
@@ -383,13 +391,13 @@ cdef inline void backward(Work *w, int rank, int threads) noexcept nogil:
             for b in range(b0, b1):
                 w.start[b] = dh_prev + b * ld
             multiply(b1 - b0, H, H, matrix(rows_without_end(w, dz, t, b0, b1) + b0 * ld, ld, 1),
-                     layer_panels(w, w.backward_panels, l, True), w.start + b0, dh_prev + b0 * ld, ld)
+                     packed(H, layer_panels(w, w.backward_panels, l, True)), w.start + b0, dh_prev + b0 * ld, ld)
             poll(w, rank, 2.0 * B * H * H)
             if w.interrupted:
                 return
         if l > 0:
-            product_of_all_steps(w, b0, b1, dz_rows(w, l, 0), layer_panels(w, w.backward_panels, l, False), NULL,
-                                 dz_rows(w, l - 1, 0))
+            product_of_all_steps(w, b0, b1, dz_rows(w, l, 0),
+                                 packed(H, layer_panels(w, w.backward_panels, l, False)), NULL, dz_rows(w, l - 1, 0))
             if w.dropout > 0:
                 for t in range(T):
                     apply_mask(b1 - b0, H, ld, mask_rows(w, l - 1, t) + b0 * ld, dz_rows(w, l - 1, t) + b0 * ld)
@@ -431,6 +439,7 @@ cdef inline void accumulate_product(
     cdef real *panel = w.scratch + share.rank * w.scratch_size
     cdef const real *start[TASK_ROWS]
     cdef Py_ssize_t mine = H
+    cdef Panels panels
     while first < H:
         width = panel_width(H, first)
         if is_mine(share, m * width):
@@ -446,7 +455,10 @@ cdef inline void accumulate_product(
             first = mine
             while first < stop and not w.interrupted:
                 width = panel_width(H, first)
-                pack_panel(steps, width, width, matrix(b + step * ld + first, ld, 1), panel)
+                panels = in_place(b + step * ld + first, ld)
+                if inputs != NULL or BLOCK_K * ld * <Py_ssize_t>sizeof(real) > IN_PLACE_BYTES:
+                    pack_panel(steps, width, width, matrix(panels.data, ld, 1), panel)
+                    panels = packed(steps, panel)
                 if inputs != NULL:
                     for i in range(steps):
                         if inputs[step + i] == w.end:
@@ -454,7 +466,7 @@ cdef inline void accumulate_product(
                 multiply_panels(
                     rows, width, steps,
                     matrix(a.data + row * a.row_stride + step * a.column_stride, a.row_stride, a.column_stride),
-                    panel, NULL if step == 0 and not add else start, first, c + row * ld, ld)
+                    panels, NULL if step == 0 and not add else start, first, c + row * ld, ld)
                 poll(w, share.rank, 2.0 * rows * width * steps * share.threads)
                 first += width
 

@@ -1,7 +1,7 @@
 """Matrix products from register tiles: C := start + A.B, of A (m, k), B (k, n), C (m, n).
 
-Design. B is packed once into panels of PANEL = TILE_VECTORS * LANES columns, each panel contiguous with the k
-index outermost, the last one only as many whole vectors wide as it needs. A tile of up to TILE_ROWS rows of C by
+Design. B is read in panels of TILE_VECTORS * LANES columns. A large one is packed once, each panel contiguous with
+the k index outermost, the last one only as many whole vectors wide as it needs; a small one is read in place. A tile of up to TILE_ROWS rows of C by
 one panel stays in registers over all of k: for each k it loads TILE_VECTORS vectors of B and multiplies them by
 one number of A for each row. A is read in place through two strides, so that it may be a transpose.
 
@@ -32,12 +32,46 @@ cdef struct Matrix:
     Py_ssize_t column_stride
 
 
+# Of a right factor (k, n).
+cdef struct Panels:
+    const real *data
+    Py_ssize_t row_stride       # from one k to the next
+    Py_ssize_t panel_stride     # from one panel to the next
+    Py_ssize_t tail_stride      # row_stride of a last panel that is one vector wide
+
+
 cdef inline Matrix matrix(const real *data, Py_ssize_t row_stride, Py_ssize_t column_stride) noexcept nogil:
     cdef Matrix a
     a.data = data
     a.row_stride = row_stride
     a.column_stride = column_stride
     return a
+
+
+cdef inline Panels packed(Py_ssize_t k, const real *panels) noexcept nogil:
+    """What pack made."""
+    cdef Panels b
+    b.data = panels
+    b.row_stride = TILE_VECTORS * LANES
+    b.panel_stride = k * TILE_VECTORS * LANES
+    b.tail_stride = LANES
+    return b
+
+
+cdef inline Panels in_place(const real *rows, Py_ssize_t stride) noexcept nogil:
+    """Rows readable to the end of the last vector."""
+    cdef Panels b
+    b.data = rows
+    b.row_stride = stride
+    b.panel_stride = TILE_VECTORS * LANES
+    b.tail_stride = stride
+    return b
+
+
+cdef inline Panels panels_from(Panels b, Py_ssize_t first) noexcept nogil:
+    """The panels from column `first` on, where one begins."""
+    b.data += first // (TILE_VECTORS * LANES) * b.panel_stride
+    return b
 
 
 cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t multiple) noexcept nogil:
@@ -112,7 +146,7 @@ cdef inline inlined tile(
     const int tail,             # 1 for a last panel of one vector, else 0
     Py_ssize_t k,
     Matrix a,                   # IN (rows, k)
-    const real *b,              # IN panels of (k, width)
+    Panels b,                   # IN (k, width)
     const real **start,         # IN (rows) of (width)
     real *c,                    # OUT (rows, width)
     Py_ssize_t c_stride,
@@ -120,9 +154,10 @@ cdef inline inlined tile(
     """c := start + a.b"""
     cdef vreal sums[MAX_TILE_ROWS][MAX_TILE_VECTORS]
     cdef vreal b_row[MAX_TILE_VECTORS]
-    cdef Py_ssize_t panel_size = k * TILE_VECTORS * LANES, step
+    cdef Py_ssize_t step
     cdef const real *a_column = a.data
-    cdef const real *b_tail = b + panels * panel_size
+    cdef const real *b_panels = b.data
+    cdef const real *b_tail = b.data + panels * b.panel_stride
     cdef int i, p, v
     for i in range(rows):
         for v in range(panels * TILE_VECTORS + tail):
@@ -132,15 +167,15 @@ cdef inline inlined tile(
     for step in range(k):
         for p in range(panels):
             for v in range(TILE_VECTORS):
-                b_row[p * TILE_VECTORS + v] = vload(b + p * panel_size + v * LANES)
+                b_row[p * TILE_VECTORS + v] = vload(b_panels + p * b.panel_stride + v * LANES)
         if tail:
             b_row[panels * TILE_VECTORS] = vload(b_tail)
         for i in range(rows):
             for v in range(panels * TILE_VECTORS + tail):
                 sums[i][v] = sums[i][v] + a_column[i * a.row_stride] * b_row[v]
         a_column += a.column_stride
-        b += TILE_VECTORS * LANES
-        b_tail += LANES
+        b_panels += b.row_stride
+        b_tail += b.tail_stride
     for i in range(rows):
         for v in range(panels * TILE_VECTORS + tail):
             vstore(c + i * c_stride + v * LANES, sums[i][v])
@@ -152,7 +187,7 @@ cdef inline void any_tile(
     Py_ssize_t vectors,         # columns: up to 8 of one row, 4 of two rows, 2 of more
     Py_ssize_t k,
     Matrix a,
-    const real *b,
+    Panels b,
     const real **start,
     real *c,
     Py_ssize_t c_stride,
@@ -223,7 +258,7 @@ cdef inline void multiply_panels(
     Py_ssize_t width,           # columns, by tile_width
     Py_ssize_t k,
     Matrix a,                   # IN (m, k)
-    const real *b,              # IN panels of (k, width)
+    Panels b,                   # IN (k, width)
     const real **start,         # IN (m) of rows to start from, at column `first`; NULL for zeros
     Py_ssize_t first,           # column of start and c where the first panel begins
     real *c,                    # OUT (m, c_stride)
@@ -253,7 +288,7 @@ cdef inline void multiply(
     Py_ssize_t n,
     Py_ssize_t k,
     Matrix a,                   # IN (m, k)
-    const real *b,              # IN panels of (k, n)
+    Panels b,                   # IN (k, n)
     const real **start,         # IN (m) of rows (n); NULL for zeros
     real *c,                    # OUT (m, n), written to the end of the last vector
     Py_ssize_t c_stride,
@@ -266,5 +301,5 @@ cdef inline void multiply(
         while first < n:
             width = tile_width(rows, n, first)
             multiply_panels(rows, width, k, matrix(a.data + row * a.row_stride, a.row_stride, a.column_stride),
-                            b + k * first, start + row if start != NULL else NULL, first, c + row * c_stride, c_stride)
+                            panels_from(b, first), start + row if start != NULL else NULL, first, c + row * c_stride, c_stride)
             first += width

@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset
 
 from charrnn.kernels.activations cimport vexp, vtanh
 from charrnn.kernels.bptt cimport (
+    IN_PLACE_BYTES,
     Head,
     Layer,
     Sizes,
@@ -26,7 +27,7 @@ from charrnn.kernels.bptt cimport (
     poll,
     state_rows,
 )
-from charrnn.kernels.gemm cimport BLOCK_K, TILE_VECTORS, matrix, multiply, pack, round_up
+from charrnn.kernels.gemm cimport BLOCK_K, TILE_VECTORS, matrix, multiply, pack, packed, round_up
 from charrnn.kernels.optimizers cimport (
     ADAGRAD,
     ADAM,
@@ -42,7 +43,7 @@ from charrnn.kernels.optimizers cimport (
 )
 from charrnn.kernels.rnn cimport rnn_backward, rnn_forward
 from charrnn.kernels.sampling cimport Candidate, Distribution, draw, probability_weights
-from charrnn.kernels.simd cimport LANES, REAL_IS_DOUBLE, inlined, real, vlane, vload, vreal, vsplat, vstore
+from charrnn.kernels.simd cimport LANES, REAL_IS_DOUBLE, TILE_ROWS, inlined, real, vlane, vload, vreal, vsplat, vstore
 from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forward, mean_loss, softmax_column
 from charrnn.kernels.threads cimport atomic_set, barrier_wait
 
@@ -184,6 +185,8 @@ cdef class Engine:
         w.end = end
         w.backward = gradients is not None
         w.dropout = dropout
+        # Where one tile takes all rows, to pack would cost as much as a product.
+        w.in_place = batch_size <= TILE_ROWS and s.hidden_size * row * sizeof(real) <= IN_PLACE_BYTES
         w.parameters = &parameters[0]
         w.owner = <void *>self
         w.look_at_signals = look_at_signals
@@ -212,7 +215,6 @@ cdef class Engine:
             w.gradients = &gradients[0]
             w.dz = self._reserve(s.num_layers * N * row)
             w.backward_panels = self._reserve(2 * s.num_layers * layer_panels)
-            w.head_panels = self._reserve(s.vocab_size * round_up(s.hidden_size, LANES))
 
     @property
     def seq_length(self):
@@ -661,7 +663,7 @@ cdef class Sampler(Engine):
         cdef Work *w = &self.work
         cdef Py_ssize_t V = w.sizes.vocab_size, H = w.sizes.hidden_size, b
         multiply(w.batch_size, V, H, matrix(state_rows(w, w.sizes.num_layers - 1, 0), w.sizes.stride, 1),
-                 self.logits_panels, self.bias_rows, self.row_logits, self.logits_stride)
+                 packed(H, self.logits_panels), self.bias_rows, self.row_logits, self.logits_stride)
         for b in range(w.batch_size):
             probability_weights(V, &self.distribution, self.row_logits + b * self.logits_stride)
 
@@ -829,7 +831,7 @@ cdef product(a, b, start=None):
         rows[i] = <size_t>&c[i, 0]
     with nogil:
         pack(k, n, matrix(&y[0, 0], y.strides[0] // size, y.strides[1] // size), &panels[0])
-        multiply(m, n, k, matrix(&x[0, 0], x.strides[0] // size, x.strides[1] // size), &panels[0],
+        multiply(m, n, k, matrix(&x[0, 0], x.strides[0] // size, x.strides[1] // size), packed(k, &panels[0]),
                  <const real **>&rows[0], &c[0, 0], stride)
     return out
 
