@@ -21,7 +21,7 @@ import numpy as np
 from charrnn import __version__, corpus, kernels
 from charrnn.arguments import number
 from charrnn.model import CharRNN
-from charrnn.threads import num_threads_or_default
+from charrnn.threads import num_threads_or_default, threads_worth
 
 __all__ = ["Benchmark", "Row", "Speed", "as_json", "bench", "table"]
 
@@ -148,8 +148,7 @@ def bench(
     measured = []
     for i, row in enumerate(rows, 1):
         say(f"{i}/{len(rows)}  {row.task}, hidden {row.hidden_size}, batch {row.batch_size}, seq {row.seq_length}")
-        threads = [1] if row.task == "sample" or num_threads == 1 else [1, num_threads]
-        measured.append(replace(row, speeds=tuple(_measure(row, n, seconds, peak) for n in threads)))
+        measured.append(replace(row, speeds=tuple(_measure(row, n, seconds, peak) for n in _threads(row, num_threads))))
     return Benchmark(
         version=__version__,
         build=kernels.BUILD,
@@ -161,6 +160,13 @@ def bench(
         peak_gflops_all_threads=num_threads * peak,
         rows=tuple(measured),
     )
+
+
+def _threads(row: Row, num_threads: int) -> list[int]:
+    """One and all, or just one where `train` would use no more."""
+    if row.task == "sample":
+        return [1]
+    return sorted({1, threads_worth(num_threads, row.operations_per_char * row.chars_per_step)})
 
 
 def _measure(row: Row, num_threads: int, seconds: float, peak: float) -> Speed:
@@ -260,6 +266,7 @@ def table(result: Benchmark) -> str:
     body = ["  ".join([name.ljust(first), *map(str.rjust, cells, others)]).rstrip() for name, *cells in lines]
     foot = [
         f"Operations a character, with one layer: {OPERATIONS['train']}(H² + HV) to train, "
-        f"{OPERATIONS['sample']}(H² + HV) to sample; V = {result.vocab_size}. Sampling runs on one thread."
+        f"{OPERATIONS['sample']}(H² + HV) to sample; V = {result.vocab_size}. Sampling, and training in "
+        "steps too short to share, runs on one thread."
     ]
     return "\n".join([*head, "", *body, "", *foot])

@@ -87,11 +87,11 @@ def test_slow_first_steps_and_one_slow_run_do_not_show(clock: list[float]) -> No
     assert math.isclose(steps_per_second(run, seconds=1.0), 1000)
 
 
-def test_training_is_measured_on_one_thread_and_on_all_sampling_on_one(result: benchmark.Benchmark) -> None:
-    threads = [[speed.num_threads for speed in row.speeds] for row in result.rows]
-    assert threads == [[1, 2], [1, 2], [1], [1]]
-    one = bench(SMALL[:1], num_threads=1, seconds=0.01)
-    assert [speed.num_threads for speed in one.rows[0].speeds] == [1]
+def test_training_is_measured_on_one_thread_and_on_all_where_they_are_of_use() -> None:
+    assert benchmark._threads(Row("train", 256, 50, 50), 2) == [1, 2]
+    assert benchmark._threads(Row("train", 256, 50, 50), 1) == [1]
+    assert benchmark._threads(Row("train", 64, 1, 10), 2) == [1]
+    assert benchmark._threads(Row("sample", 256, 64), 2) == [1]
 
 
 def test_training_learns_and_reads_all_of_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:

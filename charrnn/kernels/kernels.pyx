@@ -571,6 +571,7 @@ cdef class Sampler(Engine):
     cdef Py_ssize_t logits_stride
     cdef Distribution distribution
     cdef uint8_t[::1] _candidates
+    cdef double[::1] _cumulative
     cdef int *symbols               # (B): the last symbol of each row
 
     def __init__(
@@ -593,7 +594,9 @@ cdef class Sampler(Engine):
         self.row_logits = self._reserve(batch_size * self.logits_stride)
         self.bias_rows = <const real **>self._reserve_bytes(batch_size * sizeof(real *))
         self._candidates = np.zeros(V * sizeof(Candidate), np.uint8)
-        self.distribution = Distribution(temperature, top_k, top_p, <Candidate *>&self._candidates[0])
+        self._cumulative = np.zeros(V)
+        self.distribution = Distribution(temperature, top_k, top_p, <Candidate *>&self._candidates[0],
+                                         &self._cumulative[0])
         pack_parameters(w, 0, 1)
         pack(H, V, matrix(head.weight, 1, w.sizes.stride), self.logits_panels)
         for b in range(batch_size):
@@ -637,7 +640,7 @@ cdef class Sampler(Engine):
                         symbols[t, b] = self.work.end
                         continue
                     symbols[t, b] = draw(self.work.sizes.vocab_size, self.row_logits + b * self.logits_stride,
-                                         uniform(<void *>bit_generator))
+                                         uniform(<void *>bit_generator), self.distribution.cumulative)
                     going += symbols[t, b] != self.work.end
                 memcpy(self.work.inputs, &symbols[t, 0], B * sizeof(int))
                 t += 1

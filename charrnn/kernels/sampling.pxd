@@ -20,6 +20,7 @@ cdef struct Distribution:
     Py_ssize_t top_k            # 0 for all
     double top_p                # 1 for all
     Candidate *candidates       # scratch (V)
+    double *cumulative          # scratch (V)
 
 
 cdef inline int more_probable_first(const void *left, const void *right) noexcept nogil:
@@ -82,16 +83,20 @@ cdef inline void keep_most_probable(Py_ssize_t vocab_size, Distribution *d, real
         x[d.candidates[v].symbol] = 0
 
 
-cdef inline int draw(Py_ssize_t vocab_size, const real *weights, double u) noexcept nogil:
-    """The first symbol whose cumulative weight exceeds u times the total, for u in [0, 1)."""
-    cdef double total = 0, reached = 0
-    cdef Py_ssize_t v, last = 0
+cdef inline int draw(
+    Py_ssize_t vocab_size,
+    const real *weights,        # IN (V)
+    double u,                   # in [0, 1)
+    double *cumulative,         # scratch (V)
+) noexcept nogil:
+    """The first symbol whose cumulative weight exceeds u times the total."""
+    cdef double total = 0
+    cdef Py_ssize_t v, drawn = 0
     for v in range(vocab_size):
         total += weights[v]
-    for v in range(vocab_size):
-        reached += weights[v]
-        if weights[v] > 0:
-            last = v
-            if reached > u * total:
-                break
-    return <int>last
+        cumulative[v] = total
+    while drawn < vocab_size - 1 and not cumulative[drawn] > u * total:
+        drawn += 1
+    while drawn > 0 and weights[drawn] == 0:    # u times the total was rounded up to the total
+        drawn -= 1
+    return <int>drawn
