@@ -7,6 +7,7 @@ CHARRNN_DEBUG=1 builds with bounds checks and with traps on undefined behaviour,
 """
 
 import os
+import subprocess
 import sys
 import sysconfig
 
@@ -32,8 +33,6 @@ elif DEBUG:
 else:
     # FMA contraction but no -ffast-math: that breaks NaN checks and sets flush-to-zero for the whole process.
     FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-attributes"]
-    # A row of zeros is a store or two: as a call or a string instruction it takes ten times as long.
-    FLAGS += ["-fno-tree-loop-distribute-patterns"]
 
 if sysconfig.get_platform() == "linux-x86_64":
     LEVELS = {
@@ -58,7 +57,7 @@ def kernels(level, dtype):
     return extension
 
 
-class parallel_build_ext(build_ext):
+class kernels_build_ext(build_ext):
     """Compiles as many extensions at a time as there are cores."""
 
     def finalize_options(self):
@@ -66,11 +65,22 @@ class parallel_build_ext(build_ext):
         if self.parallel is None:
             self.parallel = os.cpu_count()
 
+    def build_extensions(self):
+        if self.compiler.compiler_type == "unix" and not is_clang(self.compiler.compiler_so[0]):
+            # A row of zeros is a store or two: as a call or a string instruction it takes ten times as long.
+            for extension in self.extensions:
+                extension.extra_compile_args.append("-fno-tree-loop-distribute-patterns")
+        super().build_extensions()
+
+
+def is_clang(compiler):
+    return "clang" in subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
+
 
 setup(
     ext_modules=[
         *cythonize(Extension("charrnn.kernels.cpu", ["charrnn/kernels/cpu.pyx"]), build_dir="build/cpu", quiet=True),
         *(kernels(level, dtype) for level in LEVELS for dtype in ("float32", "float64")),
     ],
-    cmdclass={"build_ext": parallel_build_ext},
+    cmdclass={"build_ext": kernels_build_ext},
 )

@@ -2,7 +2,7 @@
  *
  * `real` is float, or double where CHARRNN_FLOAT64 is defined. A `vreal` holds LANES of them and is as wide as
  * the instruction set that the file is compiled for; operators work on it as on a real, so that the kernels
- * need no intrinsics. A compiler without vector types gets LANES = 1 and the same kernels. */
+ * need no intrinsics. A compiler without vector types (or -DCHARRNN_SCALAR) gets LANES = 1 and the same kernels. */
 #ifndef CHARRNN_SIMD_H
 #define CHARRNN_SIMD_H
 
@@ -27,7 +27,7 @@ typedef uint32_t real_bits;
 #define real_sqrt sqrtf
 #endif
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(CHARRNN_SCALAR)
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
@@ -83,7 +83,7 @@ static inline vreal vpow2(vreal shifted)
 
 /* rows[i][j] := rows[j][i] of a square of vectors. In stage s the lanes whose number has bit s change places with
  * those of the row s further on whose number has it not: log2(LANES) stages of LANES shuffles. */
-#if defined(__has_builtin)
+#if defined(__has_builtin) && LANES > 1
 #if __has_builtin(__builtin_shufflevector)
 #define HAS_TRANSPOSE 1
 #endif
