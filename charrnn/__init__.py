@@ -14,16 +14,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from charrnn.files import ModelFileError, load
     from charrnn.model import CharRNN, Evaluation
+    from charrnn.train import DivergenceError, TrainingInterrupted
     from charrnn.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 
-__all__ = ["CharRNN", "Evaluation", "ModelFileError", "Vocabulary", "load"]
+__all__ = [
+    "CharRNN",
+    "DivergenceError",
+    "Evaluation",
+    "ModelFileError",
+    "TrainingInterrupted",
+    "Vocabulary",
+    "load",
+]
 
 _MODULES = {
     "CharRNN": "model",
+    "DivergenceError": "train",
     "Evaluation": "model",
     "ModelFileError": "files",
+    "TrainingInterrupted": "train",
     "Vocabulary": "vocabulary",
     "load": "files",
 }

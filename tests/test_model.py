@@ -36,6 +36,13 @@ def random_model(vocabulary, hidden_size, num_layers=1, dtype="float64", seed=0)
     return model
 
 
+def test_public_names_are_there_without_being_imported():
+    for name in charrnn.__all__:
+        assert getattr(charrnn, name).__module__.startswith("charrnn.")
+    with pytest.raises(AttributeError, match="module 'charrnn' has no attribute 'nothing'"):
+        charrnn.nothing
+
+
 # The notebook ---------------------------------------------------------------------------------------------------
 
 NOTEBOOK_VOCABULARY = "edrlhw o"
