@@ -38,7 +38,7 @@ from charrnn.kernels.gemm cimport (
 from charrnn.kernels.rnn cimport rnn_backward, rnn_forward
 from charrnn.kernels.simd cimport LANES, real, vload, vreal, vsplat, vstore, vsum
 from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forward
-from charrnn.kernels.threads cimport atomic_get, barrier_wait, thread_barrier
+from charrnn.kernels.threads cimport barrier_wait, thread_barrier
 
 cdef enum:
     # Rows of a weight gradient that are made at once: with BLOCK_K steps, 256 KiB in float32.
@@ -218,7 +218,9 @@ cdef inline void pack_parameters(Work *w, int rank, int threads) noexcept nogil:
 # Forward ----------------------------------------------------------------------------------------------------
 
 
-cdef inline const real *rows_without_end(Work *w, const real *rows, Py_ssize_t t, Py_ssize_t b0, Py_ssize_t b1) noexcept nogil:
+cdef inline const real *rows_without_end(
+    Work *w, const real *rows, Py_ssize_t t, Py_ssize_t b0, Py_ssize_t b1
+) noexcept nogil:
     """rows (B, H) with zeros in those of b0 ... b1 whose input at step t is END."""
     cdef const int *inputs = w.inputs + t * w.batch_size
     cdef Py_ssize_t ld = w.sizes.stride, b
@@ -291,6 +293,7 @@ cdef inline void forward(Work *w, int rank, int threads) noexcept nogil:
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, T = w.seq_length, B = w.batch_size, l, t, b
     cdef Py_ssize_t b0 = B * rank // threads, b1 = B * (rank + 1) // threads
     cdef const real **start = w.start + b0
+    cdef const real *h_prev
     cdef real *h
     cdef Panels weight_hh
     if b0 == b1:
@@ -307,8 +310,8 @@ cdef inline void forward(Work *w, int rank, int threads) noexcept nogil:
             h = state_rows(w, l, t + 1)
             for b in range(b0, b1):
                 w.start[b] = w.table + w.inputs[t * B + b] * ld if l == 0 else h + b * ld
-            multiply(b1 - b0, H, H, matrix(rows_without_end(w, state_rows(w, l, t), t, b0, b1) + b0 * ld, ld, 1), weight_hh,
-                     start, h + b0 * ld, ld)
+            h_prev = rows_without_end(w, state_rows(w, l, t), t, b0, b1)
+            multiply(b1 - b0, H, H, matrix(h_prev + b0 * ld, ld, 1), weight_hh, start, h + b0 * ld, ld)
             rnn_forward(b1 - b0, H, ld, h + b0 * ld)
             if w.dropout > 0:
                 dropout_forward(w, l, t, b0, b1)
@@ -360,7 +363,9 @@ cdef inline void head(Work *w, int rank, int threads, Py_ssize_t first, Py_ssize
             return
 
 
-cdef inline void apply_mask(Py_ssize_t rows, Py_ssize_t hidden_size, Py_ssize_t stride, const real *mask, real *dh) noexcept nogil:
+cdef inline void apply_mask(
+    Py_ssize_t rows, Py_ssize_t hidden_size, Py_ssize_t stride, const real *mask, real *dh
+) noexcept nogil:
     cdef Py_ssize_t row, j
     for row in range(rows):
         for j in range(hidden_size):
@@ -486,7 +491,9 @@ cdef inline void head_gradients(Work *w, int rank, int threads, Py_ssize_t first
         d.bias[v] = vsum(total) + (d.bias[v] if first > 0 else 0)
 
 
-cdef inline void column_sums(Py_ssize_t rows, Py_ssize_t width, Py_ssize_t stride, const real *x, real *sums) noexcept nogil:
+cdef inline void column_sums(
+    Py_ssize_t rows, Py_ssize_t width, Py_ssize_t stride, const real *x, real *sums
+) noexcept nogil:
     cdef Py_ssize_t row, j
     cdef vreal total
     for j from 0 <= j < width by LANES:

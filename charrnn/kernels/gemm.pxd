@@ -1,9 +1,9 @@
 """Matrix products from register tiles: C := start + A.B, of A (m, k), B (k, n), C (m, n).
 
 Design. B is read in panels of TILE_VECTORS * LANES columns. A large one is packed once, each panel contiguous with
-the k index outermost, the last one only as many whole vectors wide as it needs; a small one is read in place. A tile of up to TILE_ROWS rows of C by
-one panel stays in registers over all of k: for each k it loads TILE_VECTORS vectors of B and multiplies them by
-one number of A for each row. A is read in place through two strides, so that it may be a transpose.
+the k index outermost, the last one only as many whole vectors wide as it needs; a small one is read in place. A tile of
+up to TILE_ROWS rows of C by one panel stays in registers over all of k: for each k it loads TILE_VECTORS vectors of B and
+multiplies them by one number of A for each row. A is read in place through two strides, so that it may be a transpose.
 
 Every element of C is the same sum in the same order, whatever tile, thread or block of rows it falls into. That
 is what makes the results independent of the number of threads, bit for bit.
@@ -13,7 +13,19 @@ its successors.
 """
 from libc.string cimport memset
 
-from charrnn.kernels.simd cimport HAS_TRANSPOSE, LANES, TILE_ROWS, inlined, prefetch, real, vload, vreal, vsplat, vstore, vtranspose
+from charrnn.kernels.simd cimport (
+    HAS_TRANSPOSE,
+    LANES,
+    TILE_ROWS,
+    inlined,
+    prefetch,
+    real,
+    vload,
+    vreal,
+    vsplat,
+    vstore,
+    vtranspose,
+)
 
 cdef enum:
     TILE_VECTORS = 2
@@ -301,5 +313,6 @@ cdef inline void multiply(
         while first < n:
             width = tile_width(rows, n, first)
             multiply_panels(rows, width, k, matrix(a.data + row * a.row_stride, a.row_stride, a.column_stride),
-                            panels_from(b, first), start + row if start != NULL else NULL, first, c + row * c_stride, c_stride)
+                            panels_from(b, first), start + row if start != NULL else NULL, first, c + row * c_stride,
+                            c_stride)
             first += width

@@ -13,14 +13,11 @@ from charrnn.kernels.activations cimport vexp, vtanh
 from charrnn.kernels.bptt cimport (
     IN_PLACE_BYTES,
     Head,
-    Layer,
     Sizes,
     Work,
     forward,
-    hash32,
     head_forward,
     head_of,
-    layer_of,
     layer_size,
     loss_and_gradients,
     pack_parameters,
@@ -35,7 +32,6 @@ from charrnn.kernels.optimizers cimport (
     RMSPROP,
     SGD,
     Optimizer,
-    OptimizerKind,
     clip_element,
     clip_scale,
     optimizer_update,
@@ -48,7 +44,6 @@ from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forwa
 from charrnn.kernels.threads cimport atomic_set, barrier_wait
 
 DTYPE = np.dtype(np.float64 if REAL_IS_DOUBLE else np.float32)
-VECTOR_LANES = LANES
 
 cdef enum:
     ALIGNMENT = 64              # bytes: a cache line, and the widest vector
@@ -545,8 +540,9 @@ cdef class Trainer(Engine):
         cdef double scale = clip_scale(norm, o.clip_norm)
         for i in range(blocks * rank // threads, blocks * (rank + 1) // threads):
             first = i * NORM_BLOCK
-            optimizer_update(o, min(<Py_ssize_t>NORM_BLOCK, size - first), scale, learning_rate, &self._parameters[first],
-                             &self._gradients[first], &self._moments[first], &self._squares[first])
+            optimizer_update(o, min(<Py_ssize_t>NORM_BLOCK, size - first), scale, learning_rate,
+                             &self._parameters[first], &self._gradients[first], &self._moments[first],
+                             &self._squares[first])
 
     cdef void carry_rows(self, bint restart, int rank, int threads) noexcept nogil:
         """The state of this thread's rows for the next chunk: the last one, or zero where the stream restarts."""
@@ -841,7 +837,7 @@ cdef product(a, b, start=None):
 
 cdef check_shape(str name, array, rows, columns):
     if array.shape != (rows, columns):
-        raise ValueError(f"{name} must have shape ({rows}, {columns}) where the other arguments say so, got {array.shape}")
+        raise ValueError(f"{name} must have shape {(rows, columns)} where the other arguments say so, got {array.shape}")
 
 
 cdef check_cell(B, H, x, h_prev, weight_ih, weight_hh):

@@ -1,4 +1,4 @@
-"""What the threads of one training step share: a barrier and an atomic number. See threads.h."""
+"""What the threads of one training step share: a barrier, and a number that one sets and all read. See threads.h."""
 
 cdef extern from "threads.h" nogil:
     ctypedef struct thread_barrier:
@@ -6,5 +6,4 @@ cdef extern from "threads.h" nogil:
         long arrived
         long generation
     void barrier_wait(thread_barrier *barrier)
-    long atomic_get(long *number)
     void atomic_set(long *number, long value)
