@@ -278,14 +278,23 @@ def test_checkpoint_is_no_model_and_a_model_no_checkpoint(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of another kind")
-def test_ctrl_c_stops_within_a_step_and_leaves_the_model_usable():
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_ctrl_c_stops_within_a_step_and_leaves_the_model_usable(num_layers):
     # One step is some 10^12 operations, many seconds.
     text = "abcdefghij" * 30_000
     timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt) as raised:
-        train(text, hidden_size=2048, batch_size=400, seq_length=100, val_fraction=0, progress=False)
+        train(
+            text,
+            hidden_size=2048,
+            num_layers=num_layers,
+            batch_size=400,
+            seq_length=100,
+            val_fraction=0,
+            progress=False,
+        )
     assert time.perf_counter() - start < 15
     assert isinstance(raised.value, TrainingInterrupted)
     assert math.isfinite(raised.value.model.evaluate("abcabc").loss)

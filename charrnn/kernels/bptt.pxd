@@ -23,6 +23,7 @@ from libc.string cimport memcpy, memset
 
 from charrnn.kernels.gemm cimport (
     BLOCK_K,
+    BLOCK_M,
     TILE_VECTORS,
     Matrix,
     Panels,
@@ -241,6 +242,7 @@ cdef inline const real *rows_without_end(
 
 cdef inline void product_of_all_steps(
     Work *w,
+    int rank,
     Py_ssize_t b0,
     Py_ssize_t b1,
     const real *a,              # IN (T, B, H)
@@ -250,15 +252,21 @@ cdef inline void product_of_all_steps(
 ) noexcept nogil:
     """c[:, b0:b1] := start + a[:, b0:b1].b"""
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, B = w.batch_size, T = w.seq_length, t, i
+    cdef Py_ssize_t first, rows
     cdef const real **starts = w.start + b0
     if b0 == 0 and b1 == B:     # one product of T B rows
         b1 = T * B
         T = 1
-    for i in range(b1 - b0):
+    for i in range(min(b1 - b0, <Py_ssize_t>BLOCK_M)):
         starts[i] = start
     for t in range(T):
-        multiply(b1 - b0, H, H, matrix(a + (t * B + b0) * ld, ld, 1), b, NULL if start == NULL else starts,
-                 c + (t * B + b0) * ld, ld)
+        for first from b0 <= first < b1 by BLOCK_M:
+            rows = min(b1 - first, <Py_ssize_t>BLOCK_M)
+            multiply(rows, H, H, matrix(a + (t * B + first) * ld, ld, 1), b, NULL if start == NULL else starts,
+                     c + (t * B + first) * ld, ld)
+            poll(w, rank, 2.0 * rows * H * H)
+            if w.interrupted:
+                return
 
 
 cdef inline uint32_t hash32(uint32_t x) noexcept nogil:
@@ -303,7 +311,7 @@ cdef inline void forward(Work *w, int rank, int threads) noexcept nogil:
         if w.in_place:
             weight_hh = in_place(layer_of(&w.sizes, w.parameters, l).weight_hh, ld)
         if l > 0:
-            product_of_all_steps(w, b0, b1, output_rows(w, l - 1, 0),
+            product_of_all_steps(w, rank, b0, b1, output_rows(w, l - 1, 0),
                                  packed(H, layer_panels(w, w.forward_panels, l, False)), w.bias + l * ld,
                                  state_rows(w, l, 1))
         for t in range(T):
@@ -401,7 +409,7 @@ cdef inline void backward(Work *w, int rank, int threads) noexcept nogil:
             if w.interrupted:
                 return
         if l > 0:
-            product_of_all_steps(w, b0, b1, dz_rows(w, l, 0),
+            product_of_all_steps(w, rank, b0, b1, dz_rows(w, l, 0),
                                  packed(H, layer_panels(w, w.backward_panels, l, False)), NULL, dz_rows(w, l - 1, 0))
             if w.dropout > 0:
                 for t in range(T):
