@@ -16,7 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.kernels.cpu import x86_64_level
+try:
+    from charrnn.kernels.cpu import x86_64_level
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"{__file__} is in a source tree whose kernels are not compiled; "
+        "build them there with: pip install -e . (or import an installed charrnn from another folder)"
+    ) from error
 
 __all__ = [
     "BUILD",
