@@ -267,9 +267,8 @@ class CharRNN:
         length = integer("length", length, 0)
         sampler = self._sampler(1, prompt, temperature, top_k, top_p)
         symbols = np.empty((length, 1), np.int32)
-        drawn = symbols[: _draw(sampler, _bit_generator(rng), symbols), 0]
-        text = self.vocabulary.decode(drawn[drawn != self.vocabulary.end] if self.vocabulary.end is not None else drawn)
-        return text.encode("latin-1") if isinstance(prompt, bytes) else text
+        steps = _draw(sampler, _bit_generator(rng), symbols)
+        return self._text(symbols[:steps, 0], isinstance(prompt, bytes))
 
     def stream(
         self,
@@ -337,11 +336,15 @@ class CharRNN:
             rows = min(ROWS, n - len(texts))
             symbols = np.empty((length, rows), np.int32)
             steps = _draw(self._sampler(rows, prompt, temperature, top_k, top_p), bit_generator, symbols)
-            for row in symbols[:steps].T:
-                row = row[row != self.vocabulary.end] if self.vocabulary.end is not None else row
-                text = self.vocabulary.decode(row)
-                texts.append(text.encode("latin-1") if isinstance(prompt, bytes) else text)
+            texts += [self._text(row, isinstance(prompt, bytes)) for row in symbols[:steps].T]
         return texts
+
+    def _text(self, drawn: np.ndarray, as_bytes: bool) -> Any:
+        """The characters of drawn symbols, among which END has none."""
+        if self.vocabulary.end is not None:
+            drawn = drawn[drawn != self.vocabulary.end]
+        text = self.vocabulary.decode(drawn)
+        return text.encode("latin-1") if as_bytes else text
 
     def next_probs(self, prompt: str | bytes = "") -> dict[str, float]:
         """The probability of each character to be the next one after a prompt.

@@ -577,7 +577,7 @@ class _Run:
         learning_rates = self._learning_rates(step, steps, rate)
         losses = np.empty(steps)
         try:
-            made = self.trainer.train(learning_rates, losses)
+            self.trainer.train(learning_rates, losses)
         finally:
             made = self.trainer.step - step
             self.history.add(step, losses[:made], learning_rates[:made], start, self._seconds())

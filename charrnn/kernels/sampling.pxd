@@ -46,6 +46,7 @@ cdef inline void probability_weights(
 ) noexcept nogil:
     cdef Py_ssize_t v, best = most_probable(vocab_size, x)
     cdef real maximum = x[best]
+    cdef bint filtered = 0 < d.top_k < vocab_size or d.top_p < 1
     # Bounded, so that 0 times it is 0.
     cdef real coldness = <real>min(1 / d.temperature if d.temperature > 0 else 0.0, 1e300 if REAL_IS_DOUBLE else 1e37)
     if d.temperature == 0:
@@ -53,7 +54,7 @@ cdef inline void probability_weights(
             x[v] = 0
         x[best] = 1
         return
-    if 0 < d.top_k < vocab_size or d.top_p < 1:
+    if filtered:
         # By logit: at a high temperature different logits may have equal weights.
         for v in range(vocab_size):
             d.candidates[v].logit = x[v]
@@ -61,7 +62,7 @@ cdef inline void probability_weights(
         qsort(d.candidates, vocab_size, sizeof(Candidate), more_probable_first)
     for v from 0 <= v < vocab_size by LANES:
         vstore(x + v, vexp((vload(x + v) - maximum) * coldness))
-    if 0 < d.top_k < vocab_size or d.top_p < 1:
+    if filtered:
         keep_most_probable(vocab_size, d, x)
 
 
