@@ -323,7 +323,7 @@ def _declare_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
     parser.add_argument("--quiet", action="store_true", help="say nothing but what goes wrong")
-    choices = {"cell": CELLS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dtype": DTYPES}
+    choices = {"cell": tuple(CELLS), "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dtype": DTYPES}
     for title, helps in TRAIN_OPTIONS.items():
         _add_options(parser.add_argument_group(title), train, helps, **choices)
 

@@ -1,6 +1,6 @@
 """CharRNN: a trained model, to sample, score, save and take apart.
 
-Shapes: T time, B batch, V symbols, H hidden units, L layers.
+Shapes: T time, B batch, V symbols, H hidden units, L layers; G gates, of which "rnn" has 1, "gru" 3, "lstm" 4.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from charrnn.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from charrnn.train import History
 
-CELLS = ("rnn",)
+#: With the gates of each.
+CELLS = {"rnn": 1, "gru": 3, "lstm": 4}
 DTYPES = ("float32", "float64")
 
 # Rows that are sampled or scored side by side, and steps of them that are scored in one call.
@@ -65,7 +66,7 @@ class Evaluation:
 
 
 class CharRNN:
-    """A character-level recurrent language model: tanh RNN layers and a softmax over the next character.
+    """A character-level recurrent language model: layers of recurrent cells and a softmax over the next character.
 
     Models come from `charrnn.train.train`, `charrnn.load` and `CharRNN.from_state_dict`; the constructor makes an
     untrained one.
@@ -74,7 +75,8 @@ class CharRNN:
     ----------
     vocabulary : Vocabulary or str
         The symbols; a str is the characters in index order.
-    cell : "rnn"
+    cell : "rnn", "gru" or "lstm"
+        The tanh RNN, gated recurrent unit or long short-term memory of PyTorch's equations.
     hidden_size : int
         Hidden units of a layer, H.
     num_layers : int
@@ -111,7 +113,7 @@ class CharRNN:
         self.dtype = np.dtype(dtype_name(dtype))
         self.history: History | None = None
         self._kernels = kernels.module(self.dtype)
-        self._network = self._kernels.Network(len(self.vocabulary), self.hidden_size, self.num_layers)
+        self._network = self._kernels.Network(len(self.vocabulary), self.hidden_size, self.num_layers, self.cell)
         self._arena = self._kernels.aligned_zeros(self._network.arena_size)
         rng = np.random.default_rng(integer("seed", seed, 0))
         bound = 1 / math.sqrt(self.hidden_size)
@@ -143,9 +145,10 @@ class CharRNN:
         Returns
         -------
         dict of str to ndarray
-            `rnn.weight_ih_l0` (H, V), `rnn.weight_hh_l0` (H, H), `rnn.bias_ih_l0` (H,), `rnn.bias_hh_l0` (H,), the same
-            for each further layer with `weight_ih` (H, H), `head.weight` (V, H), `head.bias` (V,). With these,
-            `torch.nn.RNN(V, H, L)` named `rnn` and `torch.nn.Linear(H, V)` named `head` compute the same.
+            `rnn.weight_ih_l0` (G H, V), `rnn.weight_hh_l0` (G H, H), `rnn.bias_ih_l0` (G H,), `rnn.bias_hh_l0` (G H,),
+            the same for each further layer with `weight_ih` (G H, H), `head.weight` (V, H), `head.bias` (V,). With
+            these, `torch.nn.RNN(V, H, L)`, `GRU` or `LSTM` named `rnn` and `torch.nn.Linear(H, V)` named `head`
+            compute the same.
 
         Examples
         --------
@@ -156,7 +159,7 @@ class CharRNN:
 
     @classmethod
     def from_state_dict(cls, vocabulary: Vocabulary | str, state_dict: Mapping[str, Any]) -> CharRNN:
-        """The model with these parameters; sizes are read off their shapes, the precision off their dtype.
+        """The model with these parameters; cell and sizes are read off their shapes, the precision off their dtype.
 
         Parameters
         ----------
@@ -188,9 +191,15 @@ class CharRNN:
             vocabulary = Vocabulary(characters, end=vocab_size == len(characters) + 1)
         if vocab_size != len(vocabulary):
             raise ValueError(f"head.weight must have {len(vocabulary)} rows, one for each symbol, got {vocab_size}")
+        rows = arrays["rnn.weight_hh_l0"].shape[0]
+        cell = next((cell for cell, gates in CELLS.items() if rows == gates * hidden_size), None)
+        if cell is None:
+            allowed = ", ".join(f"{gates * hidden_size} ({cell})" for cell, gates in CELLS.items())
+            raise ValueError(f"rnn.weight_hh_l0 must have {allowed} rows for {hidden_size} hidden units, got {rows}")
         model = cls.__new__(cls)
         model.__init__(  # type: ignore[misc]
             vocabulary,
+            cell=cell,
             hidden_size=hidden_size,
             num_layers=sum(name.startswith("rnn.weight_hh_l") for name in arrays),
             dtype=_common_dtype(arrays),
@@ -538,12 +547,12 @@ class CharRNN:
         inputs : array of int, (T, B)
             Indices of symbols. Where one is END, the state before it is zero.
         state : array, (L, B, H), optional
-            The hidden state before the first step; zero by default.
+            The hidden state before the first step; zero by default. Of "lstm" (2, L, B, H): its h, then its c.
 
         Returns
         -------
         logits : ndarray, (T, B, V)
-        state : ndarray, (L, B, H)
+        state : ndarray, (L, B, H) or (2, L, B, H)
             The hidden state after the last step.
 
         Examples
@@ -568,8 +577,8 @@ class CharRNN:
         ----------
         inputs, targets : array of int, (T, B)
             Indices of symbols; targets are what follows the inputs.
-        state : array, (L, B, H), optional
-            The hidden state before the first step; zero by default. No gradient flows into it.
+        state : array, (L, B, H) or (2, L, B, H), optional
+            The hidden state before the first step, see `forward`; zero by default. No gradient flows into it.
 
         Returns
         -------
@@ -577,7 +586,7 @@ class CharRNN:
             Nats per character.
         grads : dict of str to ndarray
             Under the names and in the shapes of `state_dict`.
-        state : ndarray, (L, B, H)
+        state : ndarray, (L, B, H) or (2, L, B, H)
             The hidden state after the last step.
 
         References
@@ -637,12 +646,13 @@ class CharRNN:
         if state is None:
             return None
         state = np.asarray(state)
-        shape = (self.num_layers, batch_size, self.hidden_size)
+        shape = self._network.state_shape(batch_size)
         if state.dtype.kind not in "fiu":
             raise TypeError(f"state must be an array of numbers, got dtype {state.dtype}")
         if state.shape != shape:
-            raise ValueError(f"state must have shape (L, B, H) = {shape}, got {state.shape}")
-        return np.ascontiguousarray(state, self.dtype)
+            axes = "(L, B, H)" if len(shape) == 3 else "(2, L, B, H)"
+            raise ValueError(f"state must have shape {axes} = {shape}, got {state.shape}")
+        return state
 
 
 @dataclass(frozen=True)

@@ -319,7 +319,7 @@ def test_divergence_says_where_and_keeps_the_last_good_model(optimizer):
         ("a", {}, ValueError, "text has 1 character; training needs at least 2"),
         (3, {}, TypeError, "data must be str, bytes, a path or an iterable of str, got int"),
         (["a", 3], {}, TypeError, "document 1 of data must be str or bytes, got int"),
-        (SONG, {"cell": "elman"}, ValueError, "cell must be 'rnn', got 'elman'"),
+        (SONG, {"cell": "elman"}, ValueError, "cell must be 'rnn' or 'gru' or 'lstm', got 'elman'"),
         (SONG, {"hidden_size": 0}, ValueError, "hidden_size must be at least 1, got 0"),
         (SONG, {"hidden_size": 3.5}, TypeError, "hidden_size must be an integer, got 3.5"),
         (SONG, {"num_layers": True}, TypeError, "num_layers must be an integer, got True"),

@@ -3,7 +3,7 @@
 A build is the same Cython source compiled for an instruction set; `CHARRNN_BUILD` in the environment forces one.
 Each has the functions below for float32 and for float64, and takes the arrays' dtype as the choice between them.
 In the signatures an array marked IN OUT or OUT is written in place and has to be C-contiguous; integer arrays of
-any type are taken. Reading order of the source: gemm.pxd, rnn.pxd, softmax.pxd, bptt.pxd, optimizers.pxd.
+any type are taken. Reading order of the source: rnn.pxd, bptt.pxd, softmax.pxd, optimizers.pxd; network.pxd and gemm.pxd beneath them.
 """
 
 from __future__ import annotations
@@ -36,11 +36,16 @@ __all__ = [
     "cross_entropy",
     "exp",
     "fma_peak",
+    "gru_cell",
+    "gru_cell_backward",
+    "lstm_cell",
+    "lstm_cell_backward",
     "module",
     "rmsprop",
     "rnn_cell",
     "rnn_cell_backward",
     "sgd",
+    "sigmoid",
     "softmax",
     "tanh",
 ]
@@ -100,9 +105,11 @@ def _float64() -> ModuleType:
     return kernels
 
 
-def Network(vocab_size: int, hidden_size: int, num_layers: int = 1, dtype: Any = "float32") -> Any:
+def Network(
+    vocab_size: int, hidden_size: int, num_layers: int = 1, dtype: Any = "float32", cell: str = "rnn"
+) -> Any:
     """The sizes of a network and where its parameters lie in an arena: see its `arena_size` and `views`."""
-    return module(dtype).Network(vocab_size, hidden_size, num_layers)
+    return module(dtype).Network(vocab_size, hidden_size, num_layers, cell)
 
 
 def fma_peak(seconds: float = 0.2, dtype: Any = "float32") -> float:
@@ -141,9 +148,14 @@ clip_norm = _by_dtype("clip_norm")
 clip_value = _by_dtype("clip_value")
 cross_entropy = _by_dtype("cross_entropy")
 exp = _by_dtype("exp")
+gru_cell = _by_dtype("gru_cell")
+gru_cell_backward = _by_dtype("gru_cell_backward")
+lstm_cell = _by_dtype("lstm_cell")
+lstm_cell_backward = _by_dtype("lstm_cell_backward")
 rmsprop = _by_dtype("rmsprop")
 rnn_cell = _by_dtype("rnn_cell")
 rnn_cell_backward = _by_dtype("rnn_cell_backward")
 sgd = _by_dtype("sgd")
+sigmoid = _by_dtype("sigmoid")
 softmax = _by_dtype("softmax")
 tanh = _by_dtype("tanh")

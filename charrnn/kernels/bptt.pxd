@@ -6,8 +6,7 @@
     head_gradients       dweight, dbias of the head
     weight_gradients     those of the layers: sums over all T B positions
 
-Shapes: T time, B batch, V symbols, H hidden units, L layers. Arrays are (T, B, ...), and a position is the number
-t B + b. A row of H numbers takes `stride`, which is H rounded up, with zeros behind.
+Shapes: as in network.pxd.
 
 Design. Rows of the batch know nothing of one another in `forward` and `backward`, positions nothing in `head`,
 and the elements of a weight gradient nothing in the last two. So each function does the share of one thread, a
@@ -15,12 +14,16 @@ range of rows, positions or columns, between barriers; no sum is split between t
 result do not depend on their number. What must be done one step after another is just h[t-1] W_hh and
 dz[t] W_hh. All else is large products: the input of the upper layers, the logits, the weight gradients.
 
+Where rows are too few to share, the threads share the columns of each step instead, and meet after each: a product
+needs all of h[t-1], or of dz[t], and makes some columns of the next.
+
 Where an input is END, the state before it is zero: its row takes no part in h[t-1] W_hh, nor in its gradients.
-The input of layer 0 is a symbol, so its product is a row of `table` = weight_ih + biases.
+The input of layer 0 is a symbol, so its product is a row of the transposed weight_ih.
 """
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
+from charrnn.kernels.cells cimport LSTM, Step, cell_backward, cell_forward, gates_of, recurrent_slot
 from charrnn.kernels.gemm cimport (
     BLOCK_K,
     BLOCK_M,
@@ -34,126 +37,91 @@ from charrnn.kernels.gemm cimport (
     pack_panel,
     packed,
     panel_width,
+    panels_from,
     round_up,
 )
-from charrnn.kernels.rnn cimport rnn_backward, rnn_forward
+from charrnn.kernels.network cimport (
+    Head,
+    Layer,
+    Work,
+    backward_factor,
+    dh_rows,
+    dz_rows,
+    forward_factor,
+    head_of,
+    layer_of,
+    mask_rows,
+    memory_rows,
+    output_rows,
+    slots_stride,
+    state_rows,
+    z_rows,
+)
 from charrnn.kernels.simd cimport LANES, real, vload, vreal, vsplat, vstore, vsum
 from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forward
-from charrnn.kernels.threads cimport barrier_wait, thread_barrier
+from charrnn.kernels.threads cimport barrier_wait
 
 cdef enum:
     # Rows of a weight gradient that are made at once: with BLOCK_K steps, 256 KiB in float32.
     TASK_ROWS = 256
     # A right factor up to this size is read in place: the core's first-level TLB reaches about so far.
     IN_PLACE_BYTES = 288 << 10
+    # Columns of layer 0's weight_ih gradient that are summed at once: with 65 symbols in float32, 33 KiB.
+    GATHER_COLUMNS = 128
+    # A thread has at least so many rows of the batch, or shares columns
+    ROWS_TO_SHARE = 4
+    # of steps of at least so many floating-point operations for each thread: some ten times what a barrier costs.
+    OPERATIONS_TO_MEET = 300_000
 
 
-cdef struct Layer:
-    real *weight_ih             # (V or H, H): the transpose of PyTorch's, so that a symbol's weights are a row
-    real *weight_hh             # (H, H): the transpose of PyTorch's
-    real *bias_ih               # (H)
-    real *bias_hh               # (H)
+# What is a thread's of a step: rows b0 ... b1, and the units first ... stop of them.
+cdef struct Part:
+    int rank
+    Py_ssize_t b0
+    Py_ssize_t b1
+    Py_ssize_t first
+    Py_ssize_t stop
+    bint together
+    const real **start          # (B)
+    real *no_end                # (B, slots, H)
 
 
-cdef struct Head:
-    real *weight                # (V, H)
-    real *bias                  # (V)
+cdef inline bint shares_columns(Work *w, int threads) noexcept nogil:
+    cdef double operations = 2.0 * w.batch_size * gates_of(w.sizes.cell) * w.sizes.hidden_size * w.sizes.hidden_size
+    return threads > 1 and w.batch_size < ROWS_TO_SHARE * threads and operations >= OPERATIONS_TO_MEET * threads
 
 
-cdef struct Sizes:
-    Py_ssize_t vocab_size
-    Py_ssize_t hidden_size
-    Py_ssize_t num_layers
-    Py_ssize_t stride           # of a row of H
+cdef inline Part part_of(Work *w, int rank, int threads) noexcept nogil:
+    cdef Part part
+    cdef Py_ssize_t B = w.batch_size, H = w.sizes.hidden_size, panel = TILE_VECTORS * LANES
+    cdef Py_ssize_t panels = (H + panel - 1) // panel
+    part.rank = rank
+    part.together = shares_columns(w, threads)
+    if part.together:
+        part.b0 = 0
+        part.b1 = B
+        part.first = min(H, panels * rank // threads * panel)
+        part.stop = min(H, panels * (rank + 1) // threads * panel)
+        part.start = w.start + rank * B
+        part.no_end = w.no_end + rank * B * slots_stride(w)
+    else:
+        part.b0 = B * rank // threads
+        part.b1 = B * (rank + 1) // threads
+        part.first = 0
+        part.stop = H
+        part.start = w.start
+        part.no_end = w.no_end
+    return part
 
 
-cdef struct Work:
-    Sizes sizes
-    Py_ssize_t seq_length       # T of this pass
-    Py_ssize_t batch_size
-    Py_ssize_t max_seq_length   # T that the buffers have room for
-    Py_ssize_t block            # positions whose logits are held at once
-    int end                     # index of END, or -1
-    bint backward               # whether the buffers for gradients are there
-    real *parameters
-    real *gradients
-    int *inputs                 # (T, B)
-    int *targets                # (T, B)
-    double *losses              # (T, B), nats
-    real *h                     # (L, T + 1, B, H); [:, 0] is the state before the first step
-    real *up                    # (L, T, B, H): the output after dropout; without dropout h[:, 1:] itself
-    real *mask                  # (L, T, B, H) of dropout
-    real *dz                    # (L, T, B, H)
-    real *logits                # (V, block), then dlogits
-    real *sums                  # (block)
-    real *no_end                # (B, H)
-    const real **start          # (T, B)
-    real *table                 # (V, H): weight_ih + bias_ih + bias_hh of layer 0
-    real *bias                  # (L, H): bias_ih + bias_hh
-    bint in_place               # the forward products of weight_hh read it where it lies
-    real *forward_panels        # weight_ih, weight_hh of each layer, packed for the forward products
-    real *backward_panels       # their transposes, for the backward products
-    real *scratch               # of each thread: scratch_size
-    Py_ssize_t scratch_size
-    double dropout
-    uint64_t dropout_key        # of this step
-    thread_barrier barrier
-    long interrupted
-    double unpolled             # floating-point operations since the last look at signals
-    void (*look_at_signals)(Work *w) noexcept nogil
-    void *owner                 # whoever look_at_signals tells of an exception
+cdef inline void meet(Work *w, Part *part) noexcept nogil:
+    if part.together:
+        barrier_wait(&w.barrier)
 
 
-cdef inline Py_ssize_t layer_size(Sizes *s, Py_ssize_t layer) noexcept nogil:
-    return ((s.vocab_size if layer == 0 else s.hidden_size) + s.hidden_size + 2) * s.stride
-
-
-cdef inline Layer layer_of(Sizes *s, real *arena, Py_ssize_t layer) noexcept nogil:
-    """The parameters, or the gradients, of a layer in their arena."""
-    cdef Layer p
-    cdef Py_ssize_t l
-    for l in range(layer):
-        arena += layer_size(s, l)
-    p.weight_ih = arena
-    p.weight_hh = p.weight_ih + (s.vocab_size if layer == 0 else s.hidden_size) * s.stride
-    p.bias_ih = p.weight_hh + s.hidden_size * s.stride
-    p.bias_hh = p.bias_ih + s.stride
-    return p
-
-
-cdef inline Head head_of(Sizes *s, real *arena) noexcept nogil:
-    cdef Head p
-    cdef Py_ssize_t l
-    for l in range(s.num_layers):
-        arena += layer_size(s, l)
-    p.weight = arena
-    p.bias = p.weight + s.vocab_size * s.stride
-    return p
-
-
-cdef inline real *state_rows(Work *w, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
-    """h of a layer before step t, (B, H); after it, that is before step t + 1."""
-    return w.h + (layer * (w.max_seq_length + 1) + t) * w.batch_size * w.sizes.stride
-
-
-cdef inline real *output_rows(Work *w, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
-    """What a layer hands up at step t, (B, H)."""
-    if w.dropout == 0:
-        return state_rows(w, layer, t + 1)
-    return w.up + (layer * w.max_seq_length + t) * w.batch_size * w.sizes.stride
-
-
-cdef inline real *mask_rows(Work *w, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
-    return w.mask + (layer * w.max_seq_length + t) * w.batch_size * w.sizes.stride
-
-
-cdef inline real *dz_rows(Work *w, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
-    return w.dz + (layer * w.max_seq_length + t) * w.batch_size * w.sizes.stride
-
-
-cdef inline real *layer_panels(Work *w, real *panels, Py_ssize_t layer, bint recurrent) noexcept nogil:
-    """The panels of a layer's weight_hh, or of its weight_ih (layer > 0)."""
-    return panels + (2 * layer + recurrent) * w.sizes.hidden_size * round_up(w.sizes.hidden_size, LANES)
+cdef inline bint stops(Work *w, Part *part) noexcept nogil:
+    """Whether to leave a pass halfway: not where the other threads would wait for this one."""
+    return w.interrupted and not part.together
 
 
 cdef inline void poll(Work *w, int rank, double operations) noexcept nogil:
@@ -165,107 +133,58 @@ cdef inline void poll(Work *w, int rank, double operations) noexcept nogil:
             w.look_at_signals(w)
 
 
-# Packing ----------------------------------------------------------------------------------------------------
-
-
-cdef inline Py_ssize_t pack_share(
-    Py_ssize_t task,            # number of the first panel
-    int rank,
-    int threads,
-    Py_ssize_t k,
-    Py_ssize_t n,
-    Matrix b,                   # IN (k, n)
-    real *panels,               # OUT
-) noexcept nogil:
-    """Packs this thread's panels of b; the number of the panel after the last."""
-    cdef Py_ssize_t first = 0, width
-    while first < n:
-        width = panel_width(n, first)
-        if task % threads == rank:
-            pack_panel(k, width, min(width, n - first),
-                       matrix(b.data + first * b.column_stride, b.row_stride, b.column_stride), panels + k * first)
-        task += 1
-        first += width
-    return task
-
-
-cdef inline void pack_parameters(Work *w, int rank, int threads) noexcept nogil:
-    """Everything that is computed from the parameters alone, once for all that follows."""
-    cdef Sizes *s = &w.sizes
-    cdef Py_ssize_t H = s.hidden_size, ld = s.stride, l, v, j, task = 0
-    cdef Layer p = layer_of(s, w.parameters, 0)
-    for v in range(s.vocab_size * rank // threads, s.vocab_size * (rank + 1) // threads):
-        for j in range(ld):
-            w.table[v * ld + j] = p.weight_ih[v * ld + j] + (p.bias_ih[j] + p.bias_hh[j])
-    for l in range(s.num_layers):
-        p = layer_of(s, w.parameters, l)
-        if rank == 0:
-            for j in range(ld):
-                w.bias[l * ld + j] = p.bias_ih[j] + p.bias_hh[j]
-        if not w.in_place:
-            task = pack_share(task, rank, threads, H, H, matrix(p.weight_hh, ld, 1),
-                              layer_panels(w, w.forward_panels, l, True))
-        if l > 0:
-            task = pack_share(task, rank, threads, H, H, matrix(p.weight_ih, ld, 1),
-                              layer_panels(w, w.forward_panels, l, False))
-        if w.backward:
-            task = pack_share(task, rank, threads, H, H, matrix(p.weight_hh, 1, ld),
-                              layer_panels(w, w.backward_panels, l, True))
-            if l > 0:
-                task = pack_share(task, rank, threads, H, H, matrix(p.weight_ih, 1, ld),
-                                  layer_panels(w, w.backward_panels, l, False))
-
-
 # Forward ----------------------------------------------------------------------------------------------------
 
 
+cdef inline bint is_end(Work *w, Py_ssize_t t, Py_ssize_t b) noexcept nogil:
+    return w.end >= 0 and w.inputs[t * w.batch_size + b] == w.end
+
+
 cdef inline const real *rows_without_end(
-    Work *w, const real *rows, Py_ssize_t t, Py_ssize_t b0, Py_ssize_t b1
+    Work *w, Part *part, const real *rows, Py_ssize_t stride, Py_ssize_t t
 ) noexcept nogil:
-    """rows (B, H) with zeros in those of b0 ... b1 whose input at step t is END."""
-    cdef const int *inputs = w.inputs + t * w.batch_size
-    cdef Py_ssize_t ld = w.sizes.stride, b
+    """rows (B, stride) with zeros in those whose input at step t is END."""
+    cdef Py_ssize_t b
     cdef bint found = False
-    if w.end < 0:
-        return rows
-    for b in range(b0, b1):
-        found |= inputs[b] == w.end
+    for b in range(part.b0, part.b1):
+        found |= is_end(w, t, b)
     if not found:
         return rows
-    for b in range(b0, b1):
-        if inputs[b] == w.end:
-            memset(w.no_end + b * ld, 0, ld * sizeof(real))
+    for b in range(part.b0, part.b1):
+        if is_end(w, t, b):
+            memset(part.no_end + b * stride, 0, stride * sizeof(real))
         else:
-            memcpy(w.no_end + b * ld, rows + b * ld, ld * sizeof(real))
-    return w.no_end
+            memcpy(part.no_end + b * stride, rows + b * stride, stride * sizeof(real))
+    return part.no_end
 
 
 cdef inline void product_of_all_steps(
     Work *w,
-    int rank,
-    Py_ssize_t b0,
-    Py_ssize_t b1,
-    const real *a,              # IN (T, B, H)
+    Part *part,
+    const real *a,              # IN (T, B, a_stride)
+    Py_ssize_t a_stride,
     Panels b,                   # IN (H, H)
-    const real *start,          # IN (H), or NULL for zeros
-    real *c,                    # OUT (T, B, H)
+    bint add,                   # to what c holds
+    real *c,                    # OUT (T, B, c_stride)
+    Py_ssize_t c_stride,
 ) noexcept nogil:
-    """c[:, b0:b1] := start + a[:, b0:b1].b"""
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, B = w.batch_size, T = w.seq_length, t, i
-    cdef Py_ssize_t first, rows
-    cdef const real **starts = w.start + b0
+    """c := a.b, or c += a.b: this thread's part of each step."""
+    cdef Py_ssize_t H = w.sizes.hidden_size, B = w.batch_size, T = w.seq_length, t, i, row, rows
+    cdef Py_ssize_t b0 = part.b0, b1 = part.b1
+    cdef const real *start[BLOCK_M]
     if b0 == 0 and b1 == B:     # one product of T B rows
         b1 = T * B
         T = 1
-    for i in range(min(b1 - b0, <Py_ssize_t>BLOCK_M)):
-        starts[i] = start
     for t in range(T):
-        for first from b0 <= first < b1 by BLOCK_M:
-            rows = min(b1 - first, <Py_ssize_t>BLOCK_M)
-            multiply(rows, H, H, matrix(a + (t * B + first) * ld, ld, 1), b, NULL if start == NULL else starts,
-                     c + (t * B + first) * ld, ld)
-            poll(w, rank, 2.0 * rows * H * H)
-            if w.interrupted:
+        for row from b0 <= row < b1 by BLOCK_M:
+            rows = min(b1 - row, <Py_ssize_t>BLOCK_M)
+            for i in range(rows):
+                start[i] = c + (t * B + row + i) * c_stride + part.first
+            multiply(rows, part.stop - part.first, H, matrix(a + (t * B + row) * a_stride, a_stride, 1),
+                     panels_from(b, part.first), start if add else NULL, c + (t * B + row) * c_stride + part.first,
+                     c_stride)
+            poll(w, part.rank, 2.0 * rows * H * H)
+            if stops(w, part):
                 return
 
 
@@ -278,53 +197,92 @@ cdef inline uint32_t hash32(uint32_t x) noexcept nogil:
     return x ^ (x >> 16)
 
 
-cdef inline void dropout_forward(Work *w, Py_ssize_t layer, Py_ssize_t t, Py_ssize_t b0, Py_ssize_t b1) noexcept nogil:
+cdef inline void dropout_forward(Work *w, Part *part, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
     """up := h mask, where mask is 1 / (1 - dropout) or 0 by a hash of the step, the layer, t, b and the unit, so
     that it is the same whichever thread asks."""
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, b, j
+    cdef Py_ssize_t ld = w.sizes.stride, b, j
     cdef const real *h = state_rows(w, layer, t + 1)
     cdef real *mask = mask_rows(w, layer, t)
     cdef real *up = output_rows(w, layer, t)
     cdef real keep = <real>(1 / (1 - w.dropout))
     cdef uint32_t key, threshold = <uint32_t>(w.dropout * 4294967296.0)
-    for b in range(b0, b1):
+    for b in range(part.b0, part.b1):
         key = hash32(<uint32_t>w.dropout_key + hash32(<uint32_t>(w.dropout_key >> 32)
                      + hash32(<uint32_t>((layer * w.seq_length + t) * w.batch_size + b))))
-        for j in range(H):
+        for j in range(part.first, part.stop):
             mask[b * ld + j] = keep if hash32(key + <uint32_t>j) >= threshold else 0
-        for j in range(H):
+        for j in range(part.first, part.stop):
             up[b * ld + j] = h[b * ld + j] * mask[b * ld + j]
 
 
+cdef inline Step step_of(Work *w, Py_ssize_t layer, Py_ssize_t t, Py_ssize_t b) noexcept nogil:
+    """What step t of a layer touches for row b."""
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, last = gates_of(w.sizes.cell) - 1
+    cdef bint ended = is_end(w, t, b)
+    cdef Step s
+    s.slots = z_rows(w, layer, t) + b * slots_stride(w)
+    s.x = s.slots + last * ld
+    if layer == 0:
+        s.x = layer_of(&w.sizes, w.parameters, 0).weight_ih
+        s.x += w.inputs[t * w.batch_size + b] * w.sizes.gates_stride + last * H
+    s.h_prev = w.zeros if ended else state_rows(w, layer, t) + b * ld
+    s.h = state_rows(w, layer, t + 1) + b * ld
+    s.c_prev = s.c = s.dh = s.dh_prev = s.dc = NULL
+    if w.sizes.cell == LSTM:
+        s.c_prev = w.zeros if ended else memory_rows(w, layer, t) + b * ld
+        s.c = memory_rows(w, layer, t + 1) + b * ld
+    if w.backward:
+        s.dh = dh_rows(w, layer, t) + b * ld
+        s.dh_prev = NULL if ended or t == 0 else dh_rows(w, layer, t - 1) + b * ld
+        s.dc = w.dc + b * ld
+    return s
+
+
+cdef inline void recurrent_products(Work *w, Part *part, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
+    """The slots of step t: each gate's product with h_prev, added to that with x where the two share a slot."""
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, zs = slots_stride(w), B = w.batch_size, g, b, slot
+    cdef const real *weight_ih = layer_of(&w.sizes, w.parameters, 0).weight_ih
+    cdef const real *h_prev = rows_without_end(w, part, state_rows(w, layer, t), ld, t)
+    cdef real *z = z_rows(w, layer, t)
+    for g in range(gates_of(w.sizes.cell)):
+        slot = recurrent_slot(w.sizes.cell, g)
+        for b in range(part.b0, part.b1):
+            if slot != g:
+                part.start[b] = w.zeros
+            elif layer == 0:
+                part.start[b] = weight_ih + w.inputs[t * B + b] * w.sizes.gates_stride + g * H + part.first
+            else:
+                part.start[b] = z + b * zs + slot * ld + part.first
+        multiply(part.b1 - part.b0, part.stop - part.first, H, matrix(h_prev + part.b0 * ld, ld, 1),
+                 panels_from(forward_factor(w, layer, True, g), part.first), part.start + part.b0,
+                 z + part.b0 * zs + slot * ld + part.first, zs)
+
+
 cdef inline void forward(Work *w, int rank, int threads) noexcept nogil:
-    """h of every layer and step, for this thread's rows."""
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, T = w.seq_length, B = w.batch_size, l, t, b
-    cdef Py_ssize_t b0 = B * rank // threads, b1 = B * (rank + 1) // threads
-    cdef const real **start = w.start + b0
-    cdef const real *h_prev
-    cdef real *h
-    cdef Panels weight_hh
-    if b0 == b1:
+    """h of every layer and step, for this thread's part."""
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, l, t, b, g, j
+    cdef Part part = part_of(w, rank, threads)
+    cdef Step step
+    if part.b0 == part.b1:
         return
     for l in range(w.sizes.num_layers):
-        weight_hh = packed(H, layer_panels(w, w.forward_panels, l, True))
-        if w.in_place:
-            weight_hh = in_place(layer_of(&w.sizes, w.parameters, l).weight_hh, ld)
         if l > 0:
-            product_of_all_steps(w, rank, b0, b1, output_rows(w, l - 1, 0),
-                                 packed(H, layer_panels(w, w.forward_panels, l, False)), w.bias + l * ld,
-                                 state_rows(w, l, 1))
-        for t in range(T):
-            h = state_rows(w, l, t + 1)
-            for b in range(b0, b1):
-                w.start[b] = w.table + w.inputs[t * B + b] * ld if l == 0 else h + b * ld
-            h_prev = rows_without_end(w, state_rows(w, l, t), t, b0, b1)
-            multiply(b1 - b0, H, H, matrix(h_prev + b0 * ld, ld, 1), weight_hh, start, h + b0 * ld, ld)
-            rnn_forward(b1 - b0, H, ld, h + b0 * ld)
+            for g in range(gates_of(w.sizes.cell)):
+                product_of_all_steps(w, &part, output_rows(w, l - 1, 0), ld, forward_factor(w, l, False, g), False,
+                                     z_rows(w, l, 0) + g * ld, slots_stride(w))
+        for t in range(w.seq_length):
+            recurrent_products(w, &part, l, t)
+            for b in range(part.b0, part.b1):
+                step = step_of(w, l, t, b)
+                cell_forward(w.sizes.cell, part.first, part.stop, ld, w.bias + l * slots_stride(w), &step)
+                if part.stop == H:      # the last thread zeroes what lies behind
+                    for j in range(H, round_up(H, LANES)):
+                        step.h[j] = 0
             if w.dropout > 0:
-                dropout_forward(w, l, t, b0, b1)
-            poll(w, rank, 2.0 * w.batch_size * H * H)
-            if w.interrupted:
+                dropout_forward(w, &part, l, t)
+            meet(w, &part)
+            poll(w, rank, 2.0 * w.batch_size * gates_of(w.sizes.cell) * H * H)
+            if stops(w, &part):
                 return
 
 
@@ -362,21 +320,21 @@ cdef inline void head(Work *w, int rank, int threads, Py_ssize_t first, Py_ssize
                               w.sums + column)
         if w.backward:
             cross_entropy_backward(V, n, w.block, w.logits + column, w.targets + position, w.sums + column, scale)
-            dh = dz_rows(w, w.sizes.num_layers - 1, 0) + position * ld
+            dh = dh_rows(w, w.sizes.num_layers - 1, 0) + position * ld
             multiply(n, H, V, matrix(w.logits + column, 1, w.block), in_place(p.weight, ld), NULL, dh, ld)
             if w.dropout > 0:
-                apply_mask(n, H, ld, mask_rows(w, w.sizes.num_layers - 1, 0) + position * ld, dh)
+                apply_mask(n, 0, H, ld, mask_rows(w, w.sizes.num_layers - 1, 0) + position * ld, dh)
         poll(w, rank, 4.0 * n * H * V * threads)
         if w.interrupted:
             return
 
 
 cdef inline void apply_mask(
-    Py_ssize_t rows, Py_ssize_t hidden_size, Py_ssize_t stride, const real *mask, real *dh
+    Py_ssize_t rows, Py_ssize_t first, Py_ssize_t stop, Py_ssize_t stride, const real *mask, real *dh
 ) noexcept nogil:
     cdef Py_ssize_t row, j
     for row in range(rows):
-        for j in range(hidden_size):
+        for j in range(first, stop):
             dh[row * stride + j] *= mask[row * stride + j]
 
 
@@ -384,42 +342,61 @@ cdef inline void apply_mask(
 
 
 cdef inline void backward(Work *w, int rank, int threads) noexcept nogil:
-    """Backpropagation through time: dz of every layer and step, for this thread's rows.
+    """Backpropagation through time: dz of every layer and step, for this thread's part.
 
-    dz[t] = (dh[t] from above + dz[t+1].W_hh) * tanh'(z[t]); the layer below receives dh = dz.W_ih.
+    dz[t] is the cell's, from dh[t] and dc[t]; dh[t-1] is from above, + dz[t].W_hh; the layer below receives dz.W_ih.
     """
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, T = w.seq_length, B = w.batch_size, l, t, b
-    cdef Py_ssize_t b0 = B * rank // threads, b1 = B * (rank + 1) // threads
-    cdef real *dz
-    cdef real *dh_prev
-    if b0 == b1:
+    cdef Py_ssize_t ld = w.sizes.stride, l, t, b, g
+    cdef Part part = part_of(w, rank, threads)
+    if part.b0 == part.b1:
         return
     for l in range(w.sizes.num_layers - 1, -1, -1):
-        for t in range(T - 1, -1, -1):
-            dz = dz_rows(w, l, t)
-            rnn_backward(b1 - b0, H, ld, state_rows(w, l, t + 1) + b0 * ld, dz + b0 * ld)
-            if t == 0:
-                break
-            dh_prev = dz_rows(w, l, t - 1)
-            for b in range(b0, b1):
-                w.start[b] = dh_prev + b * ld
-            multiply(b1 - b0, H, H, matrix(rows_without_end(w, dz, t, b0, b1) + b0 * ld, ld, 1),
-                     packed(H, layer_panels(w, w.backward_panels, l, True)), w.start + b0, dh_prev + b0 * ld, ld)
-            poll(w, rank, 2.0 * B * H * H)
-            if w.interrupted:
+        if w.sizes.cell == LSTM:
+            for b in range(part.b0, part.b1):
+                memset(w.dc + b * ld + part.first, 0, (part.stop - part.first) * sizeof(real))
+        for t in range(w.seq_length - 1, -1, -1):
+            backward_step(w, &part, l, t)
+            poll(w, rank, 2.0 * w.batch_size * gates_of(w.sizes.cell) * w.sizes.hidden_size * w.sizes.hidden_size)
+            if stops(w, &part):
                 return
         if l > 0:
-            product_of_all_steps(w, rank, b0, b1, dz_rows(w, l, 0),
-                                 packed(H, layer_panels(w, w.backward_panels, l, False)), NULL, dz_rows(w, l - 1, 0))
+            for g in range(gates_of(w.sizes.cell)):
+                product_of_all_steps(w, &part, dz_rows(w, l, 0) + g * ld, slots_stride(w),
+                                     backward_factor(w, l, False, g), g > 0, dh_rows(w, l - 1, 0), ld)
             if w.dropout > 0:
-                for t in range(T):
-                    apply_mask(b1 - b0, H, ld, mask_rows(w, l - 1, t) + b0 * ld, dz_rows(w, l - 1, t) + b0 * ld)
+                for t in range(w.seq_length):
+                    apply_mask(part.b1 - part.b0, part.first, part.stop, ld,
+                               mask_rows(w, l - 1, t) + part.b0 * ld, dh_rows(w, l - 1, t) + part.b0 * ld)
+
+
+cdef inline void backward_step(Work *w, Part *part, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
+    """dz[t], and what it brings to dh[t-1]."""
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, zs = slots_stride(w), g, b, j
+    cdef const real *dz
+    cdef Step step
+    for b in range(part.b0, part.b1):
+        step = step_of(w, layer, t, b)
+        cell_backward(w.sizes.cell, part.first, part.stop, ld, &step)
+        if w.sizes.cell == LSTM and is_end(w, t, b):
+            for j in range(part.first, part.stop):
+                step.dc[j] = 0
+    meet(w, part)
+    if t == 0:
+        return
+    for b in range(part.b0, part.b1):
+        part.start[b] = dh_rows(w, layer, t - 1) + b * ld + part.first
+    dz = rows_without_end(w, part, dz_rows(w, layer, t), zs, t)
+    for g in range(gates_of(w.sizes.cell)):
+        multiply(part.b1 - part.b0, part.stop - part.first, H,
+                 matrix(dz + part.b0 * zs + recurrent_slot(w.sizes.cell, g) * ld, zs, 1),
+                 panels_from(backward_factor(w, layer, True, g), part.first), part.start + part.b0,
+                 dh_rows(w, layer, t - 1) + part.b0 * ld + part.first, ld)
 
 
 # Weight gradients -------------------------------------------------------------------------------------------
 
 
-# Which of the tasks are a thread's: those whose middle, by cost, lies in its part of the whole.
+# Columns of the gradients, panel by panel, are a thread's if their middle, by cost, lies in its part of the whole.
 cdef struct Share:
     int rank
     int threads
@@ -427,10 +404,20 @@ cdef struct Share:
     double done
 
 
-cdef inline bint is_mine(Share *share, double cost) noexcept nogil:
-    cdef double middle = share.done + cost / 2
-    share.done += cost
-    return <int>(middle * share.threads / share.total) == share.rank
+cdef inline void share_columns(
+    Share *share, Py_ssize_t n, double cost, Py_ssize_t *first, Py_ssize_t *stop
+) noexcept nogil:
+    """This thread's columns first ... stop of n that cost so much each."""
+    cdef Py_ssize_t at = 0, width
+    first[0] = stop[0] = 0
+    while at < n:
+        width = panel_width(n, at)
+        if <int>((share.done + cost * width / 2) * share.threads / share.total) == share.rank:
+            if stop[0] == 0:
+                first[0] = at
+            stop[0] = min(n, at + width)
+        share.done += cost * width
+        at += width
 
 
 cdef inline void accumulate_product(
@@ -448,17 +435,11 @@ cdef inline void accumulate_product(
 
     A block of TASK_ROWS columns of a^T by BLOCK_K steps stays in L2 while all panels of b go by.
     """
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, first = 0, stop = 0, width, row, rows, step, steps, i
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, mine, stop, first, width, row, rows, step, steps, i
     cdef real *panel = w.scratch + share.rank * w.scratch_size
     cdef const real *start[TASK_ROWS]
-    cdef Py_ssize_t mine = H
     cdef Panels panels
-    while first < H:
-        width = panel_width(H, first)
-        if is_mine(share, m * width):
-            mine = min(mine, first)
-            stop = first + width
-        first += width
+    share_columns(share, H, m, &mine, &stop)
     for row from 0 <= row < m by TASK_ROWS:
         rows = min(<Py_ssize_t>TASK_ROWS, m - row)
         for i in range(rows):
@@ -475,7 +456,7 @@ cdef inline void accumulate_product(
                 if inputs != NULL:
                     for i in range(steps):
                         if inputs[step + i] == w.end:
-                            zero_row(width, panel + i * width)
+                            memset(panel + i * width, 0, width * sizeof(real))
                 multiply_panels(
                     rows, width, steps,
                     matrix(a.data + row * a.row_stride + step * a.column_stride, a.row_stride, a.column_stride),
@@ -486,9 +467,9 @@ cdef inline void accumulate_product(
 
 cdef inline void head_gradients(Work *w, int rank, int threads, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
     """dweight = dlogits.h and dbias = sum dlogits, added up over the blocks of positions."""
-    cdef Py_ssize_t V = w.sizes.vocab_size, H = w.sizes.hidden_size, ld = w.sizes.stride, v, i
+    cdef Py_ssize_t V = w.sizes.vocab_size, ld = w.sizes.stride, v, i
     cdef Head d = head_of(&w.sizes, w.gradients)
-    cdef Share share = Share(rank, threads, <double>V * round_up(H, LANES), 0)
+    cdef Share share = Share(rank, threads, <double>V * round_up(w.sizes.hidden_size, LANES), 0)
     cdef vreal total
     accumulate_product(w, &share, V, count, matrix(w.logits, w.block, 1),
                        output_rows(w, w.sizes.num_layers - 1, 0) + first * ld, NULL, first > 0, d.weight)
@@ -499,60 +480,69 @@ cdef inline void head_gradients(Work *w, int rank, int threads, Py_ssize_t first
         d.bias[v] = vsum(total) + (d.bias[v] if first > 0 else 0)
 
 
-cdef inline void column_sums(
-    Py_ssize_t rows, Py_ssize_t width, Py_ssize_t stride, const real *x, real *sums
-) noexcept nogil:
-    cdef Py_ssize_t row, j
-    cdef vreal total
-    for j from 0 <= j < width by LANES:
-        total = vsplat(0)
-        for row in range(rows):
-            total = total + vload(x + row * stride + j)
-        vstore(sums + j, total)
-
-
 cdef inline void weight_gradients(Work *w, int rank, int threads) noexcept nogil:
-    """dweight_hh = sum h[t-1]^T.dz[t], dweight_ih = sum x[t]^T.dz[t], dbias = sum dz[t]; all overwritten."""
-    cdef Py_ssize_t V = w.sizes.vocab_size, H = w.sizes.hidden_size, ld = w.sizes.stride, L = w.sizes.num_layers
-    cdef Py_ssize_t N = w.seq_length * w.batch_size, l, i, first, width
-    cdef Share share = Share(rank, threads, ((2 * L - 1) * H + 4 * L) * <double>round_up(H, LANES), 0)
+    """dweight_hh = sum dz[t]^T.h[t-1], dweight_ih = sum dz[t]^T.x[t], dbias = sum dz[t]; all overwritten."""
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, L = w.sizes.num_layers, G = gates_of(w.sizes.cell)
+    cdef Py_ssize_t N = w.seq_length * w.batch_size, V = w.sizes.vocab_size, zs = slots_stride(w), l, g, first, stop
+    cdef Share share = Share(rank, threads, G * ((2 * L - 1) * H + 4 * L) * <double>round_up(H, LANES), 0)
     cdef const real *dz
+    cdef const real *dz_hh
     cdef Layer d
     for l in range(L):
         d = layer_of(&w.sizes, w.gradients, l)
-        dz = dz_rows(w, l, 0)
-        accumulate_product(w, &share, H, N, matrix(state_rows(w, l, 0), 1, ld), dz, w.inputs if w.end >= 0 else NULL,
-                           False, d.weight_hh)
-        if l > 0:
-            accumulate_product(w, &share, H, N, matrix(output_rows(w, l - 1, 0), 1, ld), dz, NULL, False, d.weight_ih)
-        first = 0
-        while first < H:
-            width = panel_width(H, first)
-            if is_mine(&share, 4 * width):
-                if l == 0:
-                    for i in range(V):
-                        zero_row(width, d.weight_ih + i * ld + first)
-                    for i in range(N):
-                        add_row(width, dz + i * ld + first, d.weight_ih + w.inputs[i] * ld + first)
-                    # Every position has one symbol: the sum over symbols is the sum over positions.
-                    column_sums(V, width, ld, d.weight_ih + first, d.bias_ih + first)
-                else:
-                    column_sums(N, width, ld, dz + first, d.bias_ih + first)
-                for i in range(width):
-                    d.bias_hh[first + i] = d.bias_ih[first + i]
-            first += width
+        for g in range(G):
+            dz = dz_rows(w, l, 0) + g * ld
+            dz_hh = dz_rows(w, l, 0) + recurrent_slot(w.sizes.cell, g) * ld
+            accumulate_product(w, &share, H, N, matrix(dz_hh, 1, zs), state_rows(w, l, 0),
+                               w.inputs if w.end >= 0 else NULL, False, d.weight_hh + g * H * ld)
+            if l > 0:
+                accumulate_product(w, &share, H, N, matrix(dz, 1, zs), output_rows(w, l - 1, 0), NULL, False,
+                                   d.weight_ih + g * H * ld)
+            share_columns(&share, H, 4, &first, &stop)
+            if first == stop:
+                continue
+            if l == 0:
+                sum_by_symbol(w, first, stop, dz, zs, d.weight_ih + g * H)
+                # Every position has one symbol: the sum over symbols is the sum over positions.
+                sum_rows(V, first, stop, d.weight_ih + g * H, w.sizes.gates_stride, d.bias_ih + g * H)
+            else:
+                sum_rows(N, first, stop, dz, zs, d.bias_ih + g * H)
+            if dz_hh == dz:
+                memcpy(d.bias_hh + g * H + first, d.bias_ih + g * H + first, (stop - first) * sizeof(real))
+            else:
+                sum_rows(N, first, stop, dz_hh, zs, d.bias_hh + g * H)
+
+
+cdef inline void sum_rows(
+    Py_ssize_t rows, Py_ssize_t first, Py_ssize_t stop, const real *x, Py_ssize_t stride, real *sums
+) noexcept nogil:
+    """sums[first:stop] := those columns of x, added up over its rows."""
+    cdef Py_ssize_t row
+    memset(sums + first, 0, (stop - first) * sizeof(real))
+    for row in range(rows):
+        add_row(stop - first, x + row * stride + first, sums + first)
+
+
+cdef inline void sum_by_symbol(
+    Work *w, Py_ssize_t first, Py_ssize_t stop, const real *dz, Py_ssize_t dz_stride, real *sums
+) noexcept nogil:
+    """sums[v, first:stop] := those columns of dz, added up over the positions whose input is v."""
+    cdef Py_ssize_t stride = w.sizes.gates_stride, j, width, v, i
+    for j from first <= j < stop by GATHER_COLUMNS:
+        width = min(<Py_ssize_t>GATHER_COLUMNS, stop - j)
+        for v in range(w.sizes.vocab_size):
+            memset(sums + v * stride + j, 0, width * sizeof(real))
+        for i in range(w.seq_length * w.batch_size):
+            add_row(width, dz + i * dz_stride + j, sums + w.inputs[i] * stride + j)
 
 
 cdef inline void add_row(Py_ssize_t width, const real *x, real *sums) noexcept nogil:
-    cdef Py_ssize_t j
-    for j from 0 <= j < width by LANES:
+    """sums += x, and nothing behind them is touched."""
+    cdef Py_ssize_t whole = width // LANES * LANES, j
+    for j from 0 <= j < whole by LANES:
         vstore(sums + j, vload(sums + j) + vload(x + j))
-
-
-cdef inline void zero_row(Py_ssize_t width, real *x) noexcept nogil:
-    cdef Py_ssize_t j
-    for j from 0 <= j < width by LANES:
-        vstore(x + j, vsplat(0))
+    for j in range(whole, width):
+        sums[j] += x[j]
 
 
 # All of it --------------------------------------------------------------------------------------------------

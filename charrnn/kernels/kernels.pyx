@@ -9,22 +9,32 @@ from libc.math cimport INFINITY, isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from charrnn.kernels.activations cimport vexp, vtanh
-from charrnn.kernels.bptt cimport (
-    IN_PLACE_BYTES,
+from charrnn.kernels.activations cimport vexp, vsigmoid, vtanh
+from charrnn.kernels.bptt cimport IN_PLACE_BYTES, ROWS_TO_SHARE, forward, head_forward, loss_and_gradients, poll
+from charrnn.kernels.cells cimport (
+    GRU,
+    LSTM,
+    RNN,
+    Cell,
+    Step,
+    cell_backward,
+    cell_forward,
+    gates_of,
+    recurrent_slot,
+    slots_of,
+)
+from charrnn.kernels.gemm cimport BLOCK_K, TILE_VECTORS, matrix, multiply, pack, packed, round_up
+from charrnn.kernels.network cimport (
     Head,
     Sizes,
     Work,
-    forward,
-    head_forward,
     head_of,
     layer_size,
-    loss_and_gradients,
+    memory_rows,
     pack_parameters,
-    poll,
+    slots_stride,
     state_rows,
 )
-from charrnn.kernels.gemm cimport BLOCK_K, TILE_VECTORS, matrix, multiply, pack, packed, round_up
 from charrnn.kernels.optimizers cimport (
     ADAGRAD,
     ADAM,
@@ -37,7 +47,6 @@ from charrnn.kernels.optimizers cimport (
     optimizer_update,
     sum_of_squares,
 )
-from charrnn.kernels.rnn cimport rnn_backward, rnn_forward
 from charrnn.kernels.sampling cimport Candidate, Distribution, draw, probability_weights
 from charrnn.kernels.simd cimport LANES, REAL_IS_DOUBLE, TILE_ROWS, inlined, real, vlane, vload, vreal, vsplat, vstore
 from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forward, mean_loss, softmax_column
@@ -73,25 +82,38 @@ cdef check_length(str name, Py_ssize_t got, Py_ssize_t wanted):
         raise ValueError(f"{name} must have length {wanted} where the other arguments say so, got {got}")
 
 
+CELLS = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
+
+
+cdef Py_ssize_t padded(Py_ssize_t n):
+    """Where the row after one of n numbers begins."""
+    n = round_up(n, PADDING)
+    # Rows a power of two apart would share few sets of the cache.
+    return n + PADDING if n % 256 == 0 else n
+
+
 cdef class Network:
     """The sizes of a recurrent network, and where each of its parameters lies in one flat arena.
 
-    The arena holds layer after layer weight_ih and weight_hh (both transposed, so that the weights of a symbol and
-    those of a hidden unit are rows), bias_ih, bias_hh, then the head's weight and bias. Each row takes `stride`
-    numbers; what lies behind the hidden_size-th is zero and stays zero.
+    The arena holds layer after layer weight_ih, weight_hh, bias_ih, bias_hh, then the head's weight and bias, in rows
+    that are padded with zeros which stay zero. weight_ih of layer 0 is transposed: the weights of a symbol are a row.
     """
     cdef Sizes sizes
+    cdef readonly str cell
 
-    def __init__(self, Py_ssize_t vocab_size, Py_ssize_t hidden_size, Py_ssize_t num_layers):
+    def __init__(self, Py_ssize_t vocab_size, Py_ssize_t hidden_size, Py_ssize_t num_layers, str cell not None="rnn"):
         check_at_least("vocab_size", vocab_size, 1)
         check_at_least("hidden_size", hidden_size, 1)
         check_at_least("num_layers", num_layers, 1)
+        if cell not in CELLS:
+            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
+        self.cell = cell
+        self.sizes.cell = CELLS[cell]
         self.sizes.vocab_size = vocab_size
         self.sizes.hidden_size = hidden_size
         self.sizes.num_layers = num_layers
-        self.sizes.stride = round_up(hidden_size, PADDING)
-        if self.sizes.stride % 256 == 0:
-            self.sizes.stride += PADDING    # rows a power of two apart would share few sets of the cache
+        self.sizes.stride = padded(hidden_size)
+        self.sizes.gates_stride = padded(gates_of(self.sizes.cell) * hidden_size)
 
     @property
     def vocab_size(self):
@@ -113,22 +135,32 @@ cdef class Network:
             total += layer_size(&self.sizes, l)
         return total
 
+    @property
+    def gates(self):
+        """G: weight_ih, weight_hh and the biases of a layer have G H rows."""
+        return gates_of(self.sizes.cell)
+
+    def state_shape(self, Py_ssize_t batch_size):
+        """(L, B, H), the h of each layer; (2, L, B, H) of an LSTM, whose c comes after h."""
+        shape = (self.sizes.num_layers, batch_size, self.sizes.hidden_size)
+        return (2, *shape) if self.sizes.cell == LSTM else shape
+
     def views(self, arena):
         """The parameters in an arena as arrays of PyTorch's names and shapes that share its memory."""
-        cdef Py_ssize_t V = self.sizes.vocab_size, H = self.sizes.hidden_size, ld = self.sizes.stride, at = 0
+        cdef Py_ssize_t V = self.sizes.vocab_size, H = self.sizes.hidden_size, GH = H * self.gates, at = 0
         views = {}
 
-        def rows(Py_ssize_t n):
+        def rows(Py_ssize_t n, Py_ssize_t width):
             nonlocal at
-            at += n * ld
-            return arena[at - n * ld:at].reshape(n, ld)[:, :H]
+            at += n * padded(width)
+            return arena[at - n * padded(width):at].reshape(n, padded(width))[:, :width]
 
         for l in range(self.sizes.num_layers):
-            views[f"rnn.weight_ih_l{l}"] = rows(V if l == 0 else H).T
-            views[f"rnn.weight_hh_l{l}"] = rows(H).T
-            views[f"rnn.bias_ih_l{l}"] = rows(1)[0]
-            views[f"rnn.bias_hh_l{l}"] = rows(1)[0]
-        views["head.weight"] = rows(V)
+            views[f"rnn.weight_ih_l{l}"] = rows(V, GH).T if l == 0 else rows(GH, H)
+            views[f"rnn.weight_hh_l{l}"] = rows(GH, H)
+            views[f"rnn.bias_ih_l{l}"] = rows(1, GH)[0]
+            views[f"rnn.bias_hh_l{l}"] = rows(1, GH)[0]
+        views["head.weight"] = rows(V, H)
         views["head.bias"] = arena[at:at + V]
         return views
 
@@ -161,8 +193,10 @@ cdef class Engine:
     ):
         cdef Work *w = &self.work
         cdef Sizes *s = &network.sizes
-        cdef Py_ssize_t N = seq_length * batch_size, panel = TILE_VECTORS * LANES
-        cdef Py_ssize_t row = s.stride, layer_panels = s.hidden_size * round_up(s.hidden_size, LANES)
+        cdef Py_ssize_t N = seq_length * batch_size, panel = TILE_VECTORS * LANES, row = s.stride
+        cdef Py_ssize_t panels = 2 * s.num_layers * gates_of(s.cell) * s.hidden_size * round_up(s.hidden_size, LANES)
+        # Threads that share columns each have rows of their own for all of the batch.
+        cdef Py_ssize_t rows = batch_size * (num_threads if batch_size < ROWS_TO_SHARE * num_threads else 1)
         check_at_least("seq_length", seq_length, 1)
         check_at_least("batch_size", batch_size, 1)
         check_at_least("num_threads", num_threads, 1)
@@ -185,31 +219,37 @@ cdef class Engine:
         w.parameters = &parameters[0]
         w.owner = <void *>self
         w.look_at_signals = look_at_signals
-        # An odd number of cache lines apart, for the same reason as the stride of parameters.
+        # An odd number of cache lines apart, for the same reason as rows that are padded.
         w.block = round_up(min(N, max(LOGITS // s.vocab_size, panel)), panel)
         if w.block % 128 == 0:
             w.block += panel
         w.inputs = <int *>self._reserve_bytes(N * sizeof(int))
         w.targets = <int *>self._reserve_bytes(N * sizeof(int))
-        w.start = <const real **>self._reserve_bytes(N * sizeof(real *))
+        w.start = <const real **>self._reserve_bytes(rows * sizeof(real *))
         w.losses = <double *>self._reserve_bytes(N * sizeof(double))
         w.h = self._reserve(s.num_layers * (seq_length + 1) * batch_size * row)
-        w.table = self._reserve(s.vocab_size * row)
-        w.bias = self._reserve(s.num_layers * row)
-        w.forward_panels = self._reserve(2 * s.num_layers * layer_panels)
+        if s.cell == LSTM:
+            w.c = self._reserve(s.num_layers * (seq_length + 1) * batch_size * row)
+        if slots_of(s.cell) > 1:
+            w.slots = self._reserve(s.num_layers * N * slots_stride(w))
+        w.zeros = self._reserve(row)
+        w.bias = self._reserve(s.num_layers * slots_stride(w))
+        w.forward_panels = self._reserve(panels)
         w.logits = self._reserve(s.vocab_size * w.block)
         w.sums = self._reserve(w.block)
         w.scratch_size = round_up(max(s.hidden_size, <Py_ssize_t>BLOCK_K) * panel, PADDING)
         w.scratch = self._reserve(w.scratch_size * num_threads)
         if end >= 0:
-            w.no_end = self._reserve(batch_size * row)
+            w.no_end = self._reserve(rows * slots_stride(w))
         if dropout > 0:
             w.up = self._reserve(s.num_layers * N * row)
             w.mask = self._reserve(s.num_layers * N * row)
         if w.backward:
             w.gradients = &gradients[0]
-            w.dz = self._reserve(s.num_layers * N * row)
-            w.backward_panels = self._reserve(2 * s.num_layers * layer_panels)
+            w.dh = self._reserve(s.num_layers * N * row)
+            w.backward_panels = self._reserve(panels)
+            if s.cell == LSTM:
+                w.dc = self._reserve(batch_size * row)
 
     @property
     def seq_length(self):
@@ -224,28 +264,34 @@ cdef class Engine:
     cdef void *_reserve_bytes(self, Py_ssize_t n) except NULL:
         return self._reserve((n + sizeof(real) - 1) // sizeof(real))
 
-    # State: (L, B, H), the h before the first step of the next call.
+    # State: that before the first step of the next call, in the network's state_shape.
+
+    cdef real *state_row(self, Py_ssize_t i) noexcept nogil:
+        """The i-th row of H numbers of the state."""
+        cdef Py_ssize_t L = self.work.sizes.num_layers, B = self.work.batch_size, row = i % B * self.work.sizes.stride
+        i = i // B
+        return (state_rows(&self.work, i, 0) if i < L else memory_rows(&self.work, i - L, 0)) + row
 
     def get_state(self):
-        """A copy of the state after the last step, (L, B, H)."""
-        cdef Sizes *s = &self.work.sizes
-        cdef real[:, :, ::1] state = np.empty((s.num_layers, self.work.batch_size, s.hidden_size), DTYPE)
-        cdef Py_ssize_t l, b
-        for l in range(s.num_layers):
-            for b in range(self.work.batch_size):
-                memcpy(&state[l, b, 0], state_rows(&self.work, l, 0) + b * s.stride, s.hidden_size * sizeof(real))
-        return np.asarray(state)
+        """A copy of the state after the last step."""
+        state = np.empty(self.network.state_shape(self.work.batch_size), DTYPE)
+        cdef real[:, ::1] rows = state.reshape(-1, self.work.sizes.hidden_size)
+        cdef Py_ssize_t i
+        for i in range(rows.shape[0]):
+            memcpy(&rows[i, 0], self.state_row(i), self.work.sizes.hidden_size * sizeof(real))
+        return state
 
-    def set_state(self, const real[:, :, ::1] state):
-        """Start the next call from this state, (L, B, H); from zero where it is None."""
-        cdef Sizes *s = &self.work.sizes
-        cdef Py_ssize_t l, b
-        for l in range(s.num_layers):
-            for b in range(self.work.batch_size):
-                if state is None:
-                    memset(state_rows(&self.work, l, 0) + b * s.stride, 0, s.hidden_size * sizeof(real))
-                else:
-                    memcpy(state_rows(&self.work, l, 0) + b * s.stride, &state[l, b, 0], s.hidden_size * sizeof(real))
+    def set_state(self, state):
+        """Start the next call from this state, from zero where it is None."""
+        shape = self.network.state_shape(self.work.batch_size)
+        if state is None:
+            state = np.zeros(shape, DTYPE)
+        if state.shape != shape:
+            raise ValueError(f"state must have shape {shape}, got {state.shape}")
+        cdef const real[:, ::1] rows = np.ascontiguousarray(state, DTYPE).reshape(-1, self.work.sizes.hidden_size)
+        cdef Py_ssize_t i
+        for i in range(rows.shape[0]):
+            memcpy(self.state_row(i), &rows[i, 0], self.work.sizes.hidden_size * sizeof(real))
 
     # Calls: each reads (T, B) symbols, T at most seq_length, and carries the state on.
 
@@ -298,10 +344,7 @@ cdef class Engine:
 
     cdef _carry(self):
         """The state after the last step becomes the state before the first one."""
-        cdef Work *w = &self.work
-        cdef Py_ssize_t l
-        for l in range(w.sizes.num_layers):
-            memcpy(state_rows(w, l, 0), state_rows(w, l, w.seq_length), w.batch_size * w.sizes.stride * sizeof(real))
+        carry_state(&self.work, 0, self.work.batch_size, False)
 
     # Threads live for one call: nothing spins between calls, and a fork finds none.
 
@@ -348,6 +391,22 @@ cdef class Engine:
         atomic_set(&self.work.interrupted, 0)
         if error is not None:
             raise error
+
+
+cdef void carry_state(Work *w, Py_ssize_t b0, Py_ssize_t b1, bint restart) noexcept nogil:
+    """The state of rows b0 ... b1 before the first step: the one after the last step, or zero."""
+    cdef Py_ssize_t first = b0 * w.sizes.stride, size = (b1 - b0) * w.sizes.stride * sizeof(real), l
+    for l in range(w.sizes.num_layers):
+        carry_rows(state_rows(w, l, 0) + first, state_rows(w, l, w.seq_length) + first, size, restart)
+        if w.sizes.cell == LSTM:
+            carry_rows(memory_rows(w, l, 0) + first, memory_rows(w, l, w.seq_length) + first, size, restart)
+
+
+cdef inline void carry_rows(real *before, const real *after, size_t size, bint restart) noexcept nogil:
+    if restart:
+        memset(before, 0, size)
+    else:
+        memcpy(before, after, size)
 
 
 cdef void look_at_signals(Work *w) noexcept nogil:
@@ -485,7 +544,7 @@ cdef class Trainer(Engine):
             if w.interrupted or not isfinite(norm) or not isfinite(self.last_loss):
                 return
             self.update(&o, norm, self._learning_rates[i], rank, threads)
-            self.carry_rows(position == 0, rank, threads)
+            carry_state(w, w.batch_size * rank // threads, w.batch_size * (rank + 1) // threads, position == 0)
             barrier_wait(&w.barrier)
             if rank == 0:
                 self.optimizer.step = o.step
@@ -543,17 +602,6 @@ cdef class Trainer(Engine):
             optimizer_update(o, min(<Py_ssize_t>NORM_BLOCK, size - first), scale, learning_rate,
                              &self._parameters[first], &self._gradients[first], &self._moments[first],
                              &self._squares[first])
-
-    cdef void carry_rows(self, bint restart, int rank, int threads) noexcept nogil:
-        """The state of this thread's rows for the next chunk: the last one, or zero where the stream restarts."""
-        cdef Work *w = &self.work
-        cdef Py_ssize_t B = w.batch_size, ld = w.sizes.stride, b0 = B * rank // threads, l
-        cdef Py_ssize_t size = (B * (rank + 1) // threads - b0) * ld * sizeof(real)
-        for l in range(w.sizes.num_layers):
-            if restart:
-                memset(state_rows(w, l, 0) + b0 * ld, 0, size)
-            else:
-                memcpy(state_rows(w, l, 0) + b0 * ld, state_rows(w, l, w.seq_length) + b0 * ld, size)
 
 
 OPTIMIZERS = {"sgd": SGD, "adagrad": ADAGRAD, "rmsprop": RMSPROP, "adam": ADAM}
@@ -652,10 +700,8 @@ cdef class Sampler(Engine):
     cdef void advance(self) noexcept nogil:
         """One step of all rows from work.inputs."""
         cdef Work *w = &self.work
-        cdef Py_ssize_t l
         forward(w, 0, 1)
-        for l in range(w.sizes.num_layers):
-            memcpy(state_rows(w, l, 0), state_rows(w, l, 1), w.batch_size * w.sizes.stride * sizeof(real))
+        carry_state(w, 0, w.batch_size, False)
 
     cdef void compute_weights(self) noexcept nogil:
         """weight for weight, the distribution of the next symbol of each row."""
@@ -672,17 +718,23 @@ cdef class Sampler(Engine):
 
 def exp(const real[::1] x not None, real[::1] out=None):
     """exp(x) of each element, (n,)."""
-    return elementwise(x, out, False)
+    return elementwise(x, out, 0)
 
 
 def tanh(const real[::1] x not None, real[::1] out=None):
     """tanh(x) of each element, (n,)."""
-    return elementwise(x, out, True)
+    return elementwise(x, out, 1)
 
 
-cdef elementwise(const real[::1] x, real[::1] out, bint is_tanh):
+def sigmoid(const real[::1] x not None, real[::1] out=None):
+    """1 / (1 + exp(-x)) of each element, (n,)."""
+    return elementwise(x, out, 2)
+
+
+cdef elementwise(const real[::1] x, real[::1] out, int function):
     cdef Py_ssize_t n = x.shape[0], i, lane
     cdef real[16] block
+    cdef vreal y
     if out is None:
         out = np.empty(n, DTYPE)
     check_length("out", out.shape[0], n)
@@ -690,7 +742,8 @@ cdef elementwise(const real[::1] x, real[::1] out, bint is_tanh):
         for i from 0 <= i < n by LANES:
             for lane in range(LANES):
                 block[lane] = x[i + lane] if i + lane < n else 0
-            vstore(block, vtanh(vload(block)) if is_tanh else vexp(vload(block)))
+            y = vload(block)
+            vstore(block, vexp(y) if function == 0 else vtanh(y) if function == 1 else vsigmoid(y))
             for lane in range(min(<Py_ssize_t>LANES, n - i)):
                 out[i + lane] = block[lane]
     return np.asarray(out)
@@ -813,25 +866,18 @@ def cross_entropy(const real[:, ::1] logits not None, const int[::1] targets not
     return mean_loss(N, &losses[0])
 
 
-cdef product(a, b, start=None):
-    """start + a.b of arrays (m, k) and (k, n) with any strides, as an array whose rows are whole vectors."""
+cdef product(a, b):
+    """a.b of arrays (m, k) and (k, n) with any strides, as an array whose rows are whole vectors."""
     cdef const real[:, :] x = a, y = b
     check_length("a row of the left factor", x.shape[1], y.shape[0])
-    cdef Py_ssize_t m = x.shape[0], k = x.shape[1], n = y.shape[1], size = sizeof(real), i
-    cdef Py_ssize_t stride = round_up(n, LANES)
+    cdef Py_ssize_t m = x.shape[0], k = x.shape[1], n = y.shape[1], size = sizeof(real), stride = round_up(n, LANES)
     out = aligned_zeros(m * stride).reshape(m, stride)
-    if start is not None:
-        out[:, :n] = start
     cdef real[:, ::1] c = out
     cdef real[::1] panels = aligned_zeros(k * stride)
-    addresses = np.zeros(m, np.uintp)
-    cdef size_t[::1] rows = addresses
-    for i in range(m):
-        rows[i] = <size_t>&c[i, 0]
     with nogil:
         pack(k, n, matrix(&y[0, 0], y.strides[0] // size, y.strides[1] // size), &panels[0])
-        multiply(m, n, k, matrix(&x[0, 0], x.strides[0] // size, x.strides[1] // size), packed(k, &panels[0]),
-                 <const real **>&rows[0], &c[0, 0], stride)
+        multiply(m, n, k, matrix(&x[0, 0], x.strides[0] // size, x.strides[1] // size), packed(k, &panels[0]), NULL,
+                 &c[0, 0], stride)
     return out
 
 
@@ -840,13 +886,100 @@ cdef check_shape(str name, array, rows, columns):
         raise ValueError(f"{name} must have shape {(rows, columns)} where the other arguments say so, got {array.shape}")
 
 
-cdef check_cell(B, H, x, h_prev, weight_ih, weight_hh):
-    if x.ndim != 2:
-        raise ValueError(f"x must have 2 dimensions, got shape {x.shape}")
-    check_shape("x", x, B, x.shape[1])
-    check_shape("h_prev", h_prev, B, H)
-    check_shape("weight_ih", weight_ih, H, x.shape[1])
-    check_shape("weight_hh", weight_hh, H, H)
+cdef class CellStep:
+    """One step of a cell on (B, input) and (B, H), for the functions below."""
+    cdef Cell cell
+    cdef Py_ssize_t width               # of a row of H numbers
+    cdef object x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh, slots, bias, h, c
+
+    def __init__(self, str cell, x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh):
+        cdef Py_ssize_t g, G = gates_of(CELLS[cell]), H, slot
+        for name, array in (("x", x), ("h_prev", h_prev), ("weight_ih", weight_ih), ("weight_hh", weight_hh)):
+            if array.ndim != 2:
+                raise ValueError(f"{name} must have 2 dimensions, got shape {array.shape}")
+        B, H = h_prev.shape
+        check_shape("x", x, B, x.shape[1])
+        check_shape("weight_ih", weight_ih, G * H, x.shape[1])
+        check_shape("weight_hh", weight_hh, G * H, H)
+        check_length("bias_ih", len(bias_ih), G * H)
+        check_length("bias_hh", len(bias_hh), G * H)
+        if c_prev is not None:
+            check_shape("c_prev", c_prev, B, H)
+        self.cell = CELLS[cell]
+        self.width = round_up(H, LANES)
+        self.x, self.h_prev, self.weight_ih, self.weight_hh = x, h_prev, weight_ih, weight_hh
+        self.bias = self.rows(slots_of(self.cell))
+        self.slots = self.rows(B * slots_of(self.cell)).reshape(B, -1, self.width)
+        self.h = self.rows(B) if slots_of(self.cell) > 1 else self.slots[:, 0]
+        self.c = self.rows(B)
+        self.c_prev = self.rows(B, c_prev)
+        of_x, of_h = product(x, weight_ih.T), product(h_prev, weight_hh.T)
+        for g in range(G):
+            slot = recurrent_slot(self.cell, g)
+            gate = slice(g * H, (g + 1) * H)
+            self.slots[:, g, :H] += of_x[:, gate]
+            self.slots[:, slot, :H] += of_h[:, gate]
+            self.bias[g, :H] += bias_ih[gate]
+            self.bias[slot, :H] += bias_hh[gate]
+
+    cdef rows(self, Py_ssize_t n, values=None):
+        """n rows of H numbers, padded with zeros."""
+        rows = aligned_zeros(n * self.width).reshape(n, self.width)
+        if values is not None:
+            rows[:, :values.shape[1]] = values
+        return rows
+
+    cdef run(self, dh=None, dh_prev=None, dc=None):
+        """The step forward; where there is dh, the step backward."""
+        cdef real[:, :, ::1] slots = self.slots
+        cdef real[:, ::1] bias = self.bias, h = self.h, c = self.c, h_prev = self.rows(len(self.h), self.h_prev)
+        cdef real[:, ::1] c_prev = self.c_prev, dh_rows = dh, dh_prev_rows = dh_prev, dc_rows = dc
+        cdef Step step
+        cdef Py_ssize_t b
+        for b in range(h.shape[0]):
+            step.slots = &slots[b, 0, 0]
+            step.x = &slots[b, gates_of(self.cell) - 1, 0]
+            step.h_prev = &h_prev[b, 0]
+            step.h = &h[b, 0]
+            step.c_prev = &c_prev[b, 0]
+            step.c = &c[b, 0]
+            if dh is None:
+                cell_forward(self.cell, 0, self.width, self.width, &bias[0, 0], &step)
+            else:
+                step.dh = &dh_rows[b, 0]
+                step.dh_prev = &dh_prev_rows[b, 0]
+                step.dc = &dc_rows[b, 0]
+                cell_backward(self.cell, 0, self.width, self.width, &step)
+
+    cdef forward(self):
+        """h, or (h, c)."""
+        self.run()
+        H = self.h_prev.shape[1]
+        h, c = np.ascontiguousarray(self.h[:, :H]), np.ascontiguousarray(self.c[:, :H])
+        return (h, c) if self.cell == LSTM else h
+
+    cdef backward(self, dh, dc):
+        """dx, dh_prev, dc_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh, after `forward`."""
+        cdef Py_ssize_t g
+        B, H = self.h_prev.shape
+        check_shape("dh", dh, B, H)
+        if dc is not None:
+            check_shape("dc", dc, B, H)
+        dh, dh_prev, dc = self.rows(B, dh), self.rows(B), self.rows(B, dc)
+        self.run(dh, dh_prev, dc)
+        slots = dh[:, None] if slots_of(self.cell) == 1 else self.slots
+        of_h = [recurrent_slot(self.cell, g) for g in range(gates_of(self.cell))]
+        dz_x = np.concatenate([slots[:, g, :H] for g in range(len(of_h))], axis=1)
+        dz_h = np.concatenate([slots[:, slot, :H] for slot in of_h], axis=1)
+        return (
+            np.ascontiguousarray(product(dz_x, self.weight_ih)[:, :self.x.shape[1]]),
+            np.ascontiguousarray(product(dz_h, self.weight_hh)[:, :H] + dh_prev[:, :H]),
+            np.ascontiguousarray(dc[:, :H]),
+            np.ascontiguousarray(product(dz_x.T, self.x)[:, :self.x.shape[1]]),
+            np.ascontiguousarray(product(dz_h.T, self.h_prev)[:, :H]),
+            dz_x.sum(axis=0),
+            dz_h.sum(axis=0),
+        )
 
 
 def rnn_cell(
@@ -858,15 +991,7 @@ def rnn_cell(
     bias_hh not None,           # IN (H)
 ):
     """h = tanh(x.weight_ih^T + bias_ih + h_prev.weight_hh^T + bias_hh), (B, H): one step of a tanh RNN."""
-    B, H = h_prev.shape
-    check_cell(B, H, x, h_prev, weight_ih, weight_hh)
-    check_length("bias_ih", len(bias_ih), H)
-    check_length("bias_hh", len(bias_hh), H)
-    z = product(x, weight_ih.T, bias_ih + bias_hh)
-    z = product(h_prev, weight_hh.T, z[:, :H])
-    cdef real[:, ::1] view = z
-    rnn_forward(view.shape[0], view.shape[1], view.shape[1], &view[0, 0])
-    return np.ascontiguousarray(z[:, :H])
+    return CellStep("rnn", x, h_prev, None, weight_ih, weight_hh, bias_ih, bias_hh).forward()
 
 
 def rnn_cell_backward(
@@ -878,23 +1003,70 @@ def rnn_cell_backward(
     weight_hh not None,         # IN (H, H)
 ):
     """dz = dh (1 - h^2), and from it (dx, dh_prev, dweight_ih, dweight_hh, dbias); dbias is that of either bias."""
-    B, H = dh.shape
-    check_cell(B, H, x, h_prev, weight_ih, weight_hh)
-    check_shape("h", h, B, H)
-    dz = aligned_zeros(B * round_up(H, LANES)).reshape(B, -1)
-    outputs = np.zeros_like(dz)
-    dz[:, :H] = dh
-    outputs[:, :H] = h
-    cdef real[:, ::1] dz_view = dz, h_view = outputs
-    rnn_backward(B, dz_view.shape[1], dz_view.shape[1], &h_view[0, 0], &dz_view[0, 0])
-    dz = dz[:, :H]
-    return (
-        np.ascontiguousarray(product(dz, weight_ih)[:, :weight_ih.shape[1]]),
-        np.ascontiguousarray(product(dz, weight_hh)[:, :H]),
-        np.ascontiguousarray(product(dz.T, x)[:, :x.shape[1]]),
-        np.ascontiguousarray(product(dz.T, h_prev)[:, :H]),
-        dz.sum(axis=0),
-    )
+    zeros = np.zeros(len(weight_hh), DTYPE)
+    cdef CellStep step = CellStep("rnn", x, h_prev, None, weight_ih, weight_hh, zeros, zeros)
+    check_shape("h", h, h_prev.shape[0], h_prev.shape[1])
+    step.h = step.rows(len(h), h)
+    dx, dh_prev, _, dweight_ih, dweight_hh, dbias, _ = step.backward(dh, None)
+    return dx, dh_prev, dweight_ih, dweight_hh, dbias
+
+
+def gru_cell(
+    x not None,                 # IN (B, input)
+    h_prev not None,            # IN (B, H)
+    weight_ih not None,         # IN (3 H, input): reset, update, new, as in torch.nn.GRUCell
+    weight_hh not None,         # IN (3 H, H)
+    bias_ih not None,           # IN (3 H)
+    bias_hh not None,           # IN (3 H)
+):
+    """h, (B, H), after one step of a gated recurrent unit: the equations are in gru.pxd."""
+    return CellStep("gru", x, h_prev, None, weight_ih, weight_hh, bias_ih, bias_hh).forward()
+
+
+def gru_cell_backward(
+    dh not None,                # IN (B, H)
+    x not None,                 # IN, and the rest: what gru_cell was given
+    h_prev not None,
+    weight_ih not None,
+    weight_hh not None,
+    bias_ih not None,
+    bias_hh not None,
+):
+    """(dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh)."""
+    cdef CellStep step = CellStep("gru", x, h_prev, None, weight_ih, weight_hh, bias_ih, bias_hh)
+    step.forward()
+    dx, dh_prev, _, *others = step.backward(dh, None)
+    return dx, dh_prev, *others
+
+
+def lstm_cell(
+    x not None,                 # IN (B, input)
+    h_prev not None,            # IN (B, H)
+    c_prev not None,            # IN (B, H)
+    weight_ih not None,         # IN (4 H, input): input, forget, cell, output, as in torch.nn.LSTMCell
+    weight_hh not None,         # IN (4 H, H)
+    bias_ih not None,           # IN (4 H)
+    bias_hh not None,           # IN (4 H)
+):
+    """(h, c), each (B, H), after one step of a long short-term memory: the equations are in lstm.pxd."""
+    return CellStep("lstm", x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh).forward()
+
+
+def lstm_cell_backward(
+    dh not None,                # IN (B, H)
+    dc not None,                # IN (B, H)
+    x not None,                 # IN, and the rest: what lstm_cell was given
+    h_prev not None,
+    c_prev not None,
+    weight_ih not None,
+    weight_hh not None,
+    bias_ih not None,
+    bias_hh not None,
+):
+    """(dx, dh_prev, dc_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh)."""
+    cdef CellStep step = CellStep("lstm", x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh)
+    step.forward()
+    return step.backward(dh, dc)
 
 
 def clip_norm(real[::1] gradients not None, double max_norm):
@@ -1010,7 +1182,7 @@ def bptt(
     const int[:, ::1] inputs not None,  # IN (T, B)
     const int[:, ::1] targets not None, # IN (T, B)
     real[::1] gradients not None,       # OUT arena, overwritten
-    const real[:, :, ::1] state=None,   # IN (L, B, H); None for zeros
+    state=None,                         # IN, in the network's state_shape; None for zeros
     *,
     int end=-1,
     int num_threads=1,
@@ -1024,7 +1196,7 @@ def bptt(
     -------
     loss : float
         Nats per symbol.
-    state : (L, B, H) array
+    state : array, in the network's state_shape
 
     References
     ----------
@@ -1037,10 +1209,6 @@ def bptt(
         raise ValueError(f"targets must have the shape of inputs, {(T, B)}, got {(targets.shape[0], targets.shape[1])}")
     check_symbols("inputs", np.asarray(inputs).ravel(), network.vocab_size)
     check_symbols("targets", np.asarray(targets).ravel(), network.vocab_size)
-    if state is not None and (state.shape[0], state.shape[1], state.shape[2]) != (
-            network.num_layers, B, network.hidden_size):
-        raise ValueError(f"state must have shape {(network.num_layers, B, network.hidden_size)}, "
-                         f"got {(state.shape[0], state.shape[1], state.shape[2])}")
     engine = Engine(network, parameters, T, B, end=end, gradients=gradients, num_threads=num_threads)
     engine.set_state(state)
     gradients[:] = 0                    # what lies behind the rows too
