@@ -29,6 +29,9 @@ DTYPES = ("float32", "float64")
 ROWS = 64
 STEPS = 128
 
+# Symbols of texts that are drawn at once.
+SYMBOLS = 1 << 20
+
 # Characters that a row of the validation part reads before those that count.
 WARM_UP = 256
 
@@ -274,10 +277,11 @@ class CharRNN:
         'o world'
         """
         length = integer("length", length, 0)
-        sampler = self._sampler(1, prompt, temperature, top_k, top_p)
-        symbols = np.empty((length, 1), np.int32)
-        steps = _draw(sampler, _bit_generator(rng), symbols)
-        return self._text(symbols[:steps, 0], isinstance(prompt, bytes))
+        sampler = self._sampler(1, temperature, top_k, top_p)
+        sampler.feed(self._beginning(prompt))
+        symbols = np.empty(length, np.int32)
+        drawn = _draw(sampler.draw, _bit_generator(rng), symbols)
+        return self._text(symbols[:drawn], isinstance(prompt, bytes))
 
     def stream(
         self,
@@ -299,17 +303,17 @@ class CharRNN:
         o world
         """
         length = integer("length", length, 0)
-        return self._stream(
-            self._sampler(1, prompt, temperature, top_k, top_p), length, _bit_generator(rng), isinstance(prompt, bytes)
-        )
+        sampler = self._sampler(1, temperature, top_k, top_p)
+        sampler.feed(self._beginning(prompt))
+        return self._stream(sampler, length, _bit_generator(rng), isinstance(prompt, bytes))
 
     def _stream(self, sampler: Any, length: int, bit_generator: Any, as_bytes: bool) -> Iterator[Any]:
-        symbols = np.empty((1, 1), np.int32)
+        symbols = np.empty(1, np.int32)
         for _ in range(length):
-            _draw(sampler, bit_generator, symbols)
-            if symbols[0, 0] == self.vocabulary.end:
+            _draw(sampler.draw, bit_generator, symbols)
+            if symbols[0] == self.vocabulary.end:
                 return
-            character = self.vocabulary.characters[symbols[0, 0]]
+            character = self.vocabulary.characters[symbols[0]]
             yield character.encode("latin-1") if as_bytes else character
 
     def sample_many(
@@ -325,7 +329,8 @@ class CharRNN:
     ) -> list[Any]:
         """Draw n texts, many at a time in parallel rows; the arguments are those of `sample`.
 
-        The generator gives one double to each row that has not ended, in the order of the rows, step after step.
+        Each of up to 64 rows draws a text and then begins the next. The generator gives one double to each row that draws,
+        in the order of the rows, step after step.
 
         Returns
         -------
@@ -340,12 +345,16 @@ class CharRNN:
         n = integer("n", n, 0)
         length = integer("length", length, 0)
         bit_generator = _bit_generator(rng)
+        beginning = self._beginning(prompt)
+        sampler = self._sampler(max(min(ROWS, n), 1), temperature, top_k, top_p)
         texts: list[Any] = []
         while len(texts) < n:
-            rows = min(ROWS, n - len(texts))
-            symbols = np.empty((length, rows), np.int32)
-            steps = _draw(self._sampler(rows, prompt, temperature, top_k, top_p), bit_generator, symbols)
-            texts += [self._text(row, isinstance(prompt, bytes)) for row in symbols[:steps].T]
+            # At most so many at once that they take some megabytes.
+            symbols = np.empty((min(n - len(texts), max(SYMBOLS // max(length, 1), ROWS)), length), np.int32)
+            lengths = np.zeros(len(symbols), np.intp)
+            _draw(sampler.draw_texts, bit_generator, beginning, symbols, lengths)
+            as_bytes = isinstance(prompt, bytes)
+            texts += [self._text(row[:drawn], as_bytes) for row, drawn in zip(symbols, lengths, strict=True)]
         return texts
 
     def _text(self, drawn: np.ndarray, as_bytes: bool) -> Any:
@@ -369,20 +378,16 @@ class CharRNN:
         >>> max(probs, key=probs.get)
         'o'
         """
-        weights = self._sampler(1, prompt).weights()[0].astype(np.float64)
+        sampler = self._sampler(1)
+        sampler.feed(self._beginning(prompt))
+        weights = sampler.weights().astype(np.float64)
         symbols = [*self.vocabulary.characters] + [""] * (self.vocabulary.end is not None)
         return dict(zip(symbols, (weights / weights.sum()).tolist(), strict=True))
 
     def _sampler(
-        self,
-        rows: int,
-        prompt: str | bytes,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
+        self, rows: int, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
     ) -> Any:
-        """A sampler whose rows have all read the prompt."""
-        sampler = self._kernels.Sampler(
+        return self._kernels.Sampler(
             self._network,
             self._arena,
             rows,
@@ -391,13 +396,15 @@ class CharRNN:
             top_p=1.0 if top_p is None else number("top_p", top_p, 0, 1, above=True),
             end=-1 if self.vocabulary.end is None else self.vocabulary.end,
         )
+
+    def _beginning(self, prompt: str | bytes) -> np.ndarray:
+        """The symbols to read from a zero state before those to draw."""
         indices = self.vocabulary.encode(prompt, "the prompt")
         if self.vocabulary.end is not None:
             indices = np.concatenate([[self.vocabulary.end], indices])
         elif not len(indices) and "\n" in self.vocabulary:
             indices = self.vocabulary.encode("\n")
-        sampler.feed(np.ascontiguousarray(np.broadcast_to(indices[:, None], (len(indices), rows)), np.int32))
-        return sampler
+        return np.ascontiguousarray(indices, np.int32)
 
     # Scoring
 
@@ -665,11 +672,11 @@ class _Indices:
         return self.array[start:stop]
 
 
-def _draw(sampler: Any, bit_generator: Any, symbols: np.ndarray) -> int:
-    """Fills symbols (T, B) from the sampler; the number of steps made."""
+def _draw(method: Any, bit_generator: Any, *arguments: Any) -> Any:
+    """A method of a sampler that takes doubles from this generator."""
     interface = bit_generator.ctypes
     with bit_generator.lock:
-        return sampler.draw(_address(interface.next_double), interface.state_address, symbols)
+        return method(_address(interface.next_double), interface.state_address, *arguments)
 
 
 def _address(function: Any) -> int:

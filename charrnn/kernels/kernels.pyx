@@ -616,7 +616,6 @@ cdef class Sampler(Engine):
     cdef Distribution distribution
     cdef uint8_t[::1] _candidates
     cdef double[::1] _cumulative
-    cdef int *symbols               # (B): the last symbol of each row
 
     def __init__(
         self,
@@ -646,71 +645,116 @@ cdef class Sampler(Engine):
         for b in range(batch_size):
             self.bias_rows[b] = head.bias
 
-    def feed(self, const int[:, ::1] inputs not None):
-        """Read (T, B) symbols; what `draw` and `weights` say next is what follows them."""
+    # One row. next_double and bit_generator are the addresses in a NumPy bit generator's ctypes interface.
+
+    def feed(self, const int[::1] symbols not None):
+        """Read these; what `draw` and `weights` say next is what follows them."""
         cdef Py_ssize_t t
         with nogil:
-            for t in range(inputs.shape[0]):
-                memcpy(self.work.inputs, &inputs[t, 0], self.work.batch_size * sizeof(int))
+            for t in range(symbols.shape[0]):
+                self.work.inputs[0] = symbols[t]
                 self.advance()
                 if self.work.interrupted:
                     break
-            self.compute_weights()
+            self.compute_logits()
+            self.compute_weights(0)
         self._finish()
 
     def weights(self):
-        """Probabilities up to a factor, (B, V), of the next symbol of each row, after temperature, top_k and top_p."""
-        cdef Py_ssize_t b, B = self.work.batch_size, V = self.work.sizes.vocab_size
-        array = np.empty((B, V), DTYPE)
-        cdef real[:, ::1] weights = array
-        for b in range(B):
-            memcpy(&weights[b, 0], self.row_logits + b * self.logits_stride, V * sizeof(real))
+        """Probabilities up to a factor, (V,), of the next symbol, after temperature, top_k and top_p."""
+        array = np.empty(self.work.sizes.vocab_size, DTYPE)
+        cdef real[::1] weights = array
+        memcpy(&weights[0], self.row_logits, self.work.sizes.vocab_size * sizeof(real))
         return array
 
-    def draw(self, size_t next_double, size_t bit_generator, int[:, ::1] symbols not None):
-        """Draw (T, B) symbols, each from what precedes it in its row, with one double of the generator for each; the
-        number of steps made. A row that has drawn END keeps END and takes no more doubles; the rest go on.
-
-        next_double and bit_generator are the addresses in a NumPy bit generator's ctypes interface.
-        """
-        cdef Py_ssize_t t = 0, b, going, B = self.work.batch_size
-        cdef double (*uniform)(void *) noexcept nogil
-        uniform = <double (*)(void *) noexcept nogil>next_double
+    def draw(self, size_t next_double, size_t bit_generator, int[::1] symbols not None):
+        """Draw symbols, each from what precedes it, until there are so many or one is END; how many."""
+        cdef Py_ssize_t t = 0
         with nogil:
             while t < symbols.shape[0]:
-                going = 0
-                for b in range(B):
-                    if t > 0 and self.work.end >= 0 and symbols[t - 1, b] == self.work.end:
-                        symbols[t, b] = self.work.end
-                        continue
-                    symbols[t, b] = draw(self.work.sizes.vocab_size, self.row_logits + b * self.logits_stride,
-                                         uniform(<void *>bit_generator), self.distribution.cumulative)
-                    going += symbols[t, b] != self.work.end
-                memcpy(self.work.inputs, &symbols[t, 0], B * sizeof(int))
+                self.work.inputs[0] = symbols[t] = self.one_symbol(0, next_double, bit_generator)
                 t += 1
-                if going == 0:
+                if symbols[t - 1] == self.work.end:
                     break
                 self.advance()
-                self.compute_weights()
+                self.compute_logits()
+                self.compute_weights(0)
                 if self.work.interrupted:
                     break
         self._finish()
         return t
 
+    # Many rows.
+
+    def draw_texts(
+        self,
+        size_t next_double,
+        size_t bit_generator,
+        const int[::1] prompt not None,     # what stands before each text
+        int[:, ::1] texts not None,         # OUT (n, length)
+        Py_ssize_t[::1] lengths not None,   # OUT (n): with the END that ended a text
+    ):
+        """Draw n texts of at most so many symbols. Where a row's text is done it begins the next one, so that all rows
+        have work while there are texts left. A step takes one double for each row that draws, in their order."""
+        cdef Work *w = &self.work
+        cdef Py_ssize_t n = texts.shape[0], length = texts.shape[1], B = w.batch_size, begun = 0, done = 0, b, at
+        cdef Py_ssize_t[::1] text_of = np.full(B, -1, np.intp)  # -1 for a row that has none
+        cdef Py_ssize_t[::1] drawn = np.zeros(B, np.intp)       # symbols of it; negative while the prompt is read
+        check_length("lengths", lengths.shape[0], n)
+        with nogil:
+            while done < n and not w.interrupted:
+                for b in range(B):
+                    if text_of[b] < 0 and begun < n:
+                        text_of[b] = begun
+                        drawn[b] = -prompt.shape[0]
+                        begun += 1
+                        carry_state(w, b, b + 1, True)
+                    if text_of[b] < 0:
+                        continue
+                    if drawn[b] < 0:
+                        w.inputs[b] = prompt[prompt.shape[0] + drawn[b]]
+                        drawn[b] += 1
+                    elif drawn[b] > 0:
+                        w.inputs[b] = texts[text_of[b], drawn[b] - 1]
+                self.advance()
+                for b in range(B):
+                    if prompt.shape[0] == 0 and drawn[b] == 0:
+                        carry_state(w, b, b + 1, True)  # it has read nothing yet
+                self.compute_logits()
+                for b in range(B):
+                    if text_of[b] < 0 or drawn[b] < 0:
+                        continue
+                    if drawn[b] < length:
+                        self.compute_weights(b)
+                        texts[text_of[b], drawn[b]] = self.one_symbol(b, next_double, bit_generator)
+                        drawn[b] += 1
+                    if drawn[b] == length or texts[text_of[b], drawn[b] - 1] == w.end:
+                        lengths[text_of[b]] = drawn[b]
+                        text_of[b] = -1
+                        done += 1
+        self._finish()
+
     cdef void advance(self) noexcept nogil:
         """One step of all rows from work.inputs."""
-        cdef Work *w = &self.work
-        forward(w, 0, 1)
-        carry_state(w, 0, w.batch_size, False)
+        forward(&self.work, 0, 1)
+        carry_state(&self.work, 0, self.work.batch_size, False)
 
-    cdef void compute_weights(self) noexcept nogil:
-        """weight for weight, the distribution of the next symbol of each row."""
+    cdef void compute_logits(self) noexcept nogil:
+        """The logits of the next symbol of each row."""
         cdef Work *w = &self.work
-        cdef Py_ssize_t V = w.sizes.vocab_size, H = w.sizes.hidden_size, b
-        multiply(w.batch_size, V, H, matrix(state_rows(w, w.sizes.num_layers - 1, 0), w.sizes.stride, 1),
-                 packed(H, self.logits_panels), self.bias_rows, self.row_logits, self.logits_stride)
-        for b in range(w.batch_size):
-            probability_weights(V, &self.distribution, self.row_logits + b * self.logits_stride)
+        multiply(w.batch_size, w.sizes.vocab_size, w.sizes.hidden_size,
+                 matrix(state_rows(w, w.sizes.num_layers - 1, 0), w.sizes.stride, 1),
+                 packed(w.sizes.hidden_size, self.logits_panels), self.bias_rows, self.row_logits, self.logits_stride)
+
+    cdef void compute_weights(self, Py_ssize_t b) noexcept nogil:
+        """A row's logits become weights, the distribution of its next symbol."""
+        probability_weights(self.work.sizes.vocab_size, &self.distribution, self.row_logits + b * self.logits_stride)
+
+    cdef int one_symbol(self, Py_ssize_t b, size_t next_double, size_t bit_generator) noexcept nogil:
+        """A symbol by a row's weights and one double of the generator."""
+        return draw(self.work.sizes.vocab_size, self.row_logits + b * self.logits_stride,
+                    (<double (*)(void *) noexcept nogil>next_double)(<void *>bit_generator),
+                    self.distribution.cumulative)
 
 
 # Functions by themselves ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ first. The symbol is the inverse of the cumulative distribution at u, in vocabul
 from libc.stdlib cimport qsort
 
 from charrnn.kernels.activations cimport vexp
-from charrnn.kernels.simd cimport LANES, REAL_IS_DOUBLE, real, vload, vsplat, vstore
+from charrnn.kernels.simd cimport LANES, REAL_IS_DOUBLE, real, vlane, vload, vmax, vreal, vstore
 
 
 cdef struct Candidate:
@@ -31,11 +31,18 @@ cdef inline int more_probable_first(const void *left, const void *right) noexcep
     return -1 if a.symbol < b.symbol else 1
 
 
-cdef inline Py_ssize_t most_probable(Py_ssize_t vocab_size, const real *x) noexcept nogil:
-    cdef Py_ssize_t v, best = 0
-    for v in range(1, vocab_size):
-        if x[v] > x[best]:
-            best = v
+cdef inline real largest(Py_ssize_t n, const real *x) noexcept nogil:
+    cdef Py_ssize_t whole = n // LANES * LANES, i
+    cdef vreal most
+    cdef real best = x[0]
+    if whole > 0:
+        most = vload(x)
+        for i from LANES <= i < whole by LANES:
+            most = vmax(most, vload(x + i))
+        for i in range(LANES):
+            best = max(best, vlane(most, <int>i))
+    for i in range(whole, n):
+        best = max(best, x[i])
     return best
 
 
@@ -44,12 +51,14 @@ cdef inline void probability_weights(
     Distribution *d,
     real *x,                    # IN logits, OUT probabilities up to a factor, (V) with room to the last vector
 ) noexcept nogil:
-    cdef Py_ssize_t v, best = most_probable(vocab_size, x)
-    cdef real maximum = x[best]
+    cdef Py_ssize_t v, best = 0
+    cdef real maximum = largest(vocab_size, x)
     cdef bint filtered = 0 < d.top_k < vocab_size or d.top_p < 1
     # Bounded, so that 0 times it is 0.
     cdef real coldness = <real>min(1 / d.temperature if d.temperature > 0 else 0.0, 1e300 if REAL_IS_DOUBLE else 1e37)
     if d.temperature == 0:
+        while x[best] != maximum and best < vocab_size - 1:
+            best += 1
         for v in range(vocab_size):
             x[v] = 0
         x[best] = 1
