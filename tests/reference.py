@@ -2,18 +2,30 @@
 
 T time, B batch, V vocabulary, H hidden units, L layers, N = T B positions.
 
-    h[t] = tanh(W_ih x[t] + b_ih + W_hh h[t-1] + b_hh)      every layer; x of layer 0 is the one-hot symbol
+    state[t] = cell(x[t], state[t-1])                       every layer; x of layer 0 is the one-hot symbol
     logits[t] = W_head h[t] + b_head                        from h of the uppermost layer
     loss = mean over t, b of -log softmax(logits[t, b])[targets[t, b]]
 
+What a cell hands on in time is its state, S arrays (B, H): h, and of an LSTM c. That of a network is an array
+(L, B, H), of an LSTM (2, L, B, H) with h before c. The weights have the rows of G gates, G H; sigma is the logistic
+function.
+
+    rnn     h = tanh(W_ih x + b_ih + W_hh h_prev + b_hh)
+    gru     r = sigma(W_ir x + b_ir + W_hr h_prev + b_hr)    z = sigma(W_iz x + b_iz + W_hz h_prev + b_hz)
+            n = tanh(W_in x + b_in + r (W_hn h_prev + b_hn))    h = (1 - z) n + z h_prev
+    lstm    i, f, o = sigma(W_i x + b_i + W_h h_prev + b_h)    g = tanh(W_ig x + b_ig + W_hg h_prev + b_hg)
+            c = f c_prev + i g    h = o tanh(c)
+
 A backward stands under its forward; dx is the gradient of the loss with respect to x. Parameters and
-gradients are dicts with the names and shapes of torch.nn.RNN (as `rnn`) and torch.nn.Linear (as `head`).
+gradients are dicts with the names and shapes of torch.nn.RNN, GRU or LSTM (as `rnn`), whose order of gates is
+r, z, n and i, f, g, o, and torch.nn.Linear (as `head`).
 No function changes its arguments, and float32 arrays are widened before anything is computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,49 +39,179 @@ def float64(*arrays: Array) -> list[Array]:
     return [np.asarray(array, np.float64) for array in arrays]
 
 
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), as exp(-log(1 + exp(-x))), which does not overflow."""
+    return np.exp(-np.logaddexp(0, -x))
+
+
+def sums_forward(
+    x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
+) -> tuple[Array, Array]:
+    """W_ih x + b_ih and W_hh h_prev + b_hh, (B, G H)."""
+    return x @ weight_ih.T + bias_ih, h_prev @ weight_hh.T + bias_hh
+
+
+def sums_backward(
+    da: Array, db: Array, x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array
+) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh of a = W_ih x + b_ih and b = W_hh h_prev + b_hh."""
+    return da @ weight_ih, db @ weight_hh, da.T @ x, db.T @ h_prev, da.sum(axis=0), db.sum(axis=0)
+
+
 def rnn_cell_forward(
     x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
 ) -> Array:
-    """h (B, H) = tanh(z), z = W_ih x + b_ih + W_hh h_prev + b_hh, with x (B, input) and h_prev (B, H)."""
-    x, h_prev, W_ih, W_hh, b_ih, b_hh = float64(x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh)
-    return np.tanh(x @ W_ih.T + b_ih + h_prev @ W_hh.T + b_hh)
+    """h (B, H) = tanh(a + b), with x (B, input) and h_prev (B, H)."""
+    a, b = sums_forward(*float64(x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh))
+    return np.tanh(a + b)
 
 
 def rnn_cell_backward(
-    dh: Array, x: Array, h_prev: Array, h: Array, weight_ih: Array, weight_hh: Array
-) -> tuple[Array, Array, Array, Array, Array]:
-    """dx, dh_prev, dweight_ih, dweight_hh, dbias; dbias (H) is dbias_ih and dbias_hh alike.
+    dh: Array, x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
+) -> tuple[Array, ...]:
+    """dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh.
 
-    tanh'(z) = 1 - tanh(z)^2, so dz = dh (1 - h^2); z is linear in all the rest.
+    tanh'(s) = 1 - tanh(s)^2, so da = db = dh (1 - h^2).
     """
-    dh, x, h_prev, h, W_ih, W_hh = float64(dh, x, h_prev, h, weight_ih, weight_hh)
-    dz = dh * (1 - h**2)
-    return dz @ W_ih, dz @ W_hh, dz.T @ x, dz.T @ h_prev, dz.sum(axis=0)
+    dh, *inputs = float64(dh, x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh)
+    da = dh * (1 - rnn_cell_forward(*inputs) ** 2)
+    return sums_backward(da, da, *inputs[:4])
 
 
-def layer_forward(x: Array, ends: Array, state: Array, *weights: Array) -> tuple[Array, Array]:
-    """h (T, B, H) after each step and h_prev (T, B, H) before it: h[t-1], or zero where ends[t, b]."""
-    h, h_prev = np.empty((2, *x.shape[:2], state.shape[-1]))
+def gru_gates(*inputs: Array) -> tuple[Array, Array, Array, Array]:
+    """r, z, n and the b of n, (B, H)."""
+    (a_r, a_z, a_n), (b_r, b_z, b_n) = (np.split(s, 3, axis=1) for s in sums_forward(*inputs))
+    r, z = sigmoid(a_r + b_r), sigmoid(a_z + b_z)
+    return r, z, np.tanh(a_n + r * b_n), b_n
+
+
+def gru_cell_forward(
+    x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
+) -> Array:
+    """h (B, H) = (1 - z) n + z h_prev, with x (B, input) and h_prev (B, H)."""
+    x, h_prev, *weights = float64(x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh)
+    _, z, n, _ = gru_gates(x, h_prev, *weights)
+    return (1 - z) * n + z * h_prev
+
+
+def gru_cell_backward(
+    dh: Array, x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
+) -> tuple[Array, ...]:
+    """dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh.
+
+    sigma'(s) = sigma(s) (1 - sigma(s)); r acts through n = tanh(a_n + r b_n); h_prev acts through the gates, and z of
+    it by itself.
+    """
+    dh, x, h_prev, *weights = float64(dh, x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh)
+    r, z, n, b_n = gru_gates(x, h_prev, *weights)
+    da_n = dh * (1 - z) * (1 - n**2)
+    da_z = dh * (h_prev - n) * z * (1 - z)
+    da_r = da_n * b_n * r * (1 - r)
+    da, db = np.hstack([da_r, da_z, da_n]), np.hstack([da_r, da_z, da_n * r])
+    dx, dh_prev, *dweights = sums_backward(da, db, x, h_prev, *weights[:2])
+    return dx, dh_prev + dh * z, *dweights
+
+
+def lstm_gates(*inputs: Array) -> tuple[Array, Array, Array, Array]:
+    """i, f, g, o, (B, H)."""
+    i, f, g, o = np.split(sum(sums_forward(*inputs)), 4, axis=1)
+    return sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+
+
+def lstm_cell_forward(
+    x: Array, h_prev: Array, c_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
+) -> tuple[Array, Array]:
+    """h (B, H) = o tanh(c) and c (B, H) = f c_prev + i g, with x (B, input), h_prev and c_prev (B, H)."""
+    x, h_prev, c_prev, *weights = float64(x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh)
+    i, f, g, o = lstm_gates(x, h_prev, *weights)
+    c = f * c_prev + i * g
+    return o * np.tanh(c), c
+
+
+def lstm_cell_backward(
+    dh: Array,
+    dc: Array,
+    x: Array,
+    h_prev: Array,
+    c_prev: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array,
+    bias_hh: Array,
+) -> tuple[Array, ...]:
+    """dx, dh_prev, dc_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh.
+
+    c acts by itself, which gives the dc handed in, and through h = o tanh(c).
+    """
+    dh, dc, x, h_prev, c_prev, *weights = float64(dh, dc, x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh)
+    i, f, g, o = lstm_gates(x, h_prev, *weights)
+    tanh_c = np.tanh(f * c_prev + i * g)
+    dc = dc + dh * o * (1 - tanh_c**2)
+    da_i, da_f, da_g = dc * g * i * (1 - i), dc * c_prev * f * (1 - f), dc * i * (1 - g**2)
+    da = np.hstack([da_i, da_f, da_g, dh * tanh_c * o * (1 - o)])
+    dx, dh_prev, *dweights = sums_backward(da, da, x, h_prev, *weights[:2])
+    return dx, dh_prev, dc * f, *dweights
+
+
+class Cell(NamedTuple):
+    """state = forward(x, *state_prev, *weights)
+
+    dx, *dstate_prev, *dweights = backward(*dstate, x, *state_prev, *weights)
+    """
+
+    G: int
+    S: int
+    forward: Callable
+    backward: Callable
+
+
+CELLS = {
+    "rnn": Cell(1, 1, rnn_cell_forward, rnn_cell_backward),
+    "gru": Cell(3, 1, gru_cell_forward, gru_cell_backward),
+    "lstm": Cell(4, 2, lstm_cell_forward, lstm_cell_backward),
+}
+
+
+def cell_name(params: Params) -> str:
+    """The cell that has as many gates as these parameters."""
+    G = len(params["rnn.weight_hh_l0"]) // params["rnn.weight_hh_l0"].shape[1]
+    return next(name for name, cell in CELLS.items() if cell.G == G)
+
+
+def num_layers(params: Params) -> int:
+    return sum(name.startswith("rnn.weight_hh") for name in params)
+
+
+def state_shape(params: Params, batch_size: int) -> tuple[int, ...]:
+    """(L, B, H), or (2, L, B, H) where the state is h and c."""
+    S, shape = CELLS[cell_name(params)].S, (num_layers(params), batch_size, params["head.weight"].shape[1])
+    return shape if S == 1 else (S, *shape)
+
+
+def layer_forward(cell: Cell, x: Array, ends: Array, state: Array, *weights: Array) -> tuple[Array, Array]:
+    """The state (T, S, B, H) after each step and before it: that after the last one, or zero where ends[t, b]."""
+    states, states_prev = np.empty((2, len(x), *state.shape))
     for t in range(len(x)):
-        h_prev[t] = np.where(ends[t, :, None], 0, state)
-        h[t] = state = rnn_cell_forward(x[t], h_prev[t], *weights)
-    return h, h_prev
+        states_prev[t] = np.where(ends[t, :, None], 0, state)
+        states[t] = state = np.reshape(cell.forward(x[t], *states_prev[t], *weights), state.shape)
+    return states, states_prev
 
 
 def layer_backward(
-    dh: Array, x: Array, ends: Array, h: Array, h_prev: Array, weight_ih: Array, weight_hh: Array
-) -> tuple[Array, Array, Array, Array]:
-    """dx (T, B, input), dweight_ih, dweight_hh, dbias: backpropagation through time.
+    cell: Cell, dh: Array, x: Array, ends: Array, states_prev: Array, *weights: Array
+) -> tuple[Array, list[Array]]:
+    """dx (T, B, input) and the gradients of the weights: backpropagation through time.
 
-    h[t] acts on the loss through the layers above, which give dh[t], and through h_prev[t+1] if that is h[t].
+    The state after step t acts on the loss through the layers above, which give dh[t] to its h, and through the
+    state before step t+1 if that is the same.
     """
-    dx, dweight_ih, dweight_hh, dbias = np.empty(x.shape), 0, 0, 0
-    dh_next = np.zeros(h.shape[1:])
+    dx, dweights, dstate = np.empty(x.shape), [0] * len(weights), np.zeros(states_prev.shape[1:])
     for t in reversed(range(len(x))):
-        dx[t], dh_prev, *d = rnn_cell_backward(dh[t] + dh_next, x[t], h_prev[t], h[t], weight_ih, weight_hh)
-        dh_next = np.where(ends[t, :, None], 0, dh_prev)
-        dweight_ih, dweight_hh, dbias = dweight_ih + d[0], dweight_hh + d[1], dbias + d[2]
-    return dx, dweight_ih, dweight_hh, dbias
+        dstate[0] += dh[t]
+        dx[t], *d = cell.backward(*dstate, x[t], *states_prev[t], *weights)
+        dstate = np.where(ends[t, :, None], 0, d[: cell.S])
+        dweights = [total + dweight for total, dweight in zip(dweights, d[cell.S :], strict=True)]
+    return dx, dweights
 
 
 def head_forward(x: Array, weight: Array, bias: Array) -> Array:
@@ -114,35 +256,40 @@ def cross_entropy_backward(logits: Array, targets: Array) -> Array:
     return (softmax(logits) - np.eye(V)[targets]) / N
 
 
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
 def layer_params(params: Params, layer: int) -> list[Array]:
-    return [params[f"rnn.{name}_l{layer}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    return [params[f"rnn.{name}_l{layer}"] for name in WEIGHTS]
 
 
 def layers_forward(
     params: Params, inputs: Array, state: Array | None, end: int | None, dropout_masks: Sequence[Array] | None
-) -> tuple[list[Array], Array, list[Array], list[Array]]:
-    """xs into each layer and the head, ends (T, B) where the input is END, h and h_prev of each layer."""
-    (V, H), L = params["head.weight"].shape, sum(name.startswith("rnn.weight_hh") for name in params)
+) -> tuple[list[Array], Array, Array, list[Array]]:
+    """xs into each layer and the head, ends (T, B) where the input is END, the last state, each layer's states_prev."""
+    V, cell = len(params["head.weight"]), CELLS[cell_name(params)]
     inputs = np.asarray(inputs)
+    shape = state_shape(params, inputs.shape[1])
     ends = np.zeros(inputs.shape, bool) if end is None else inputs == end
-    state = np.zeros((L, inputs.shape[1], H)) if state is None else state
-    xs, hs, h_prevs = [np.eye(V)[inputs]], [], []
-    for layer in range(L):
-        h, h_prev = layer_forward(xs[layer], ends, state[layer], *layer_params(params, layer))
-        hs.append(h)
-        h_prevs.append(h_prev)
-        xs.append(h if dropout_masks is None else h * dropout_masks[layer])
-    return xs, ends, hs, h_prevs
+    state = np.zeros(shape) if state is None else np.array(state, np.float64)
+    state = state.reshape(cell.S, *shape[-3:])
+    xs, states_prev = [np.eye(V)[inputs]], []
+    for layer in range(num_layers(params)):
+        states, prev = layer_forward(cell, xs[layer], ends, state[:, layer], *layer_params(params, layer))
+        state[:, layer] = states[-1]
+        states_prev.append(prev)
+        xs.append(states[:, 0] if dropout_masks is None else states[:, 0] * dropout_masks[layer])
+    return xs, ends, state.reshape(shape), states_prev
 
 
 def forward(params: Params, inputs: Array, state: Array | None = None, end: int | None = None) -> tuple[Array, Array]:
-    """logits (T, B, V) and the state (L, B, H) after the last step, for symbols inputs (T, B).
+    """logits (T, B, V) and the state after the last step, for symbols inputs (T, B).
 
     state is that before the first step, by default zero. Where inputs[t, b] == end, the state of every layer
     of row b is zero before step t.
     """
-    xs, _, hs, _ = layers_forward(params, inputs, state, end, None)
-    return head_forward(xs[-1], params["head.weight"], params["head.bias"]), np.stack([h[-1] for h in hs])
+    xs, _, state, _ = layers_forward(params, inputs, state, end, None)
+    return head_forward(xs[-1], params["head.weight"], params["head.bias"]), state
 
 
 def loss_and_grad(
@@ -153,12 +300,13 @@ def loss_and_grad(
     end: int | None = None,
     dropout_masks: Sequence[Array] | None = None,
 ) -> tuple[float, Params, Array]:
-    """The loss, its gradient by every parameter, and the state (L, B, H) after the last step.
+    """The loss, its gradient by every parameter, and the state after the last step.
 
     The given state is a constant. dropout_masks are L arrays (T, B, H) of 0 and 1 / (1 - dropout): a layer's
     multiplies what it hands up, to the next layer or the head, and not what it hands on in time.
     """
-    xs, ends, hs, h_prevs = layers_forward(params, inputs, state, end, dropout_masks)
+    cell = CELLS[cell_name(params)]
+    xs, ends, state, states_prev = layers_forward(params, inputs, state, end, dropout_masks)
     logits = head_forward(xs[-1], params["head.weight"], params["head.bias"])
     rows, targets = logits.reshape(-1, logits.shape[-1]), np.ravel(targets)
     loss = cross_entropy_forward(rows, targets)
@@ -166,13 +314,11 @@ def loss_and_grad(
     grads = {}
     dlogits = cross_entropy_backward(rows, targets).reshape(logits.shape)
     dx, grads["head.weight"], grads["head.bias"] = head_backward(dlogits, xs[-1], params["head.weight"])
-    for layer in reversed(range(len(hs))):
+    for layer in reversed(range(num_layers(params))):
         dh = dx if dropout_masks is None else dx * dropout_masks[layer]
-        weights = layer_params(params, layer)[:2]
-        dx, *d = layer_backward(dh, xs[layer], ends, hs[layer], h_prevs[layer], *weights)
-        grads[f"rnn.weight_ih_l{layer}"], grads[f"rnn.weight_hh_l{layer}"] = d[0], d[1]
-        grads[f"rnn.bias_ih_l{layer}"], grads[f"rnn.bias_hh_l{layer}"] = d[2], d[2].copy()
-    return loss, {name: grads[name] for name in params}, np.stack([h[-1] for h in hs])
+        dx, dweights = layer_backward(cell, dh, xs[layer], ends, states_prev[layer], *layer_params(params, layer))
+        grads |= {f"rnn.{name}_l{layer}": dweight for name, dweight in zip(WEIGHTS, dweights, strict=True)}
+    return loss, {name: grads[name] for name in params}, state
 
 
 def clip_norm(grads: Params, max_norm: float) -> tuple[Params, float]:
@@ -261,14 +407,16 @@ def filter_probs(
     return filtered
 
 
-def random_params(rng: np.random.Generator, vocab_size: int, hidden_size: int, num_layers: int) -> Params:
+def random_params(
+    rng: np.random.Generator, vocab_size: int, hidden_size: int, num_layers: int, cell: str = "rnn"
+) -> Params:
     """All uniform in +-1 / sqrt(H), as PyTorch begins; in the order of its state_dict."""
-    V, H = vocab_size, hidden_size
+    V, H, G = vocab_size, hidden_size, CELLS[cell].G
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in range(num_layers):
-        shapes[f"rnn.weight_ih_l{layer}"] = (H, V if layer == 0 else H)
-        shapes[f"rnn.weight_hh_l{layer}"] = (H, H)
-        shapes[f"rnn.bias_ih_l{layer}"] = shapes[f"rnn.bias_hh_l{layer}"] = (H,)
+        shapes[f"rnn.weight_ih_l{layer}"] = (G * H, V if layer == 0 else H)
+        shapes[f"rnn.weight_hh_l{layer}"] = (G * H, H)
+        shapes[f"rnn.bias_ih_l{layer}"] = shapes[f"rnn.bias_hh_l{layer}"] = (G * H,)
     shapes |= {"head.weight": (V, H), "head.bias": (V,)}
     return {name: rng.uniform(-(H**-0.5), H**-0.5, shape) for name, shape in shapes.items()}
 

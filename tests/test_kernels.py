@@ -279,17 +279,19 @@ def large_vocabulary_problem(T: int, B: int, V: int, H: int) -> tuple[dict, floa
     params = random_params(rng, V, H, 1)
     used = np.sort(rng.choice(V, 9, replace=False))
     inputs, targets = used[rng.integers(0, 9, (T, B))], rng.integers(0, V, (T, B))
-    x, ends, state = np.eye(9)[np.searchsorted(used, inputs)], np.zeros((T, B), bool), np.zeros((B, H))
-    weight_ih, weight_hh, *biases = reference.layer_params(params, 0)
-    h, h_prev = reference.layer_forward(x, ends, state, weight_ih[:, used], weight_hh, *biases)
+    x, ends, state = np.eye(9)[np.searchsorted(used, inputs)], np.zeros((T, B), bool), np.zeros((1, B, H))
+    cell, (weight_ih, *weights) = reference.CELLS["rnn"], reference.layer_params(params, 0)
+    states, states_prev = reference.layer_forward(cell, x, ends, state, weight_ih[:, used], *weights)
+    h = states[:, 0]
     logits = reference.head_forward(h, params["head.weight"], params["head.bias"])
     loss = reference.cross_entropy_forward(logits.reshape(-1, V), targets.ravel())
     dlogits = reference.softmax(logits)
     dlogits.reshape(-1, V)[np.arange(T * B), targets.ravel()] -= 1
     dh, dweight, dbias = reference.head_backward(dlogits / (T * B), h, params["head.weight"])
-    _, d_ih, d_hh, d = reference.layer_backward(dh, x, ends, h, h_prev, weight_ih[:, used], weight_hh)
-    grads = {"rnn.weight_ih_l0": np.zeros((H, V)), "rnn.weight_hh_l0": d_hh, "rnn.bias_ih_l0": d, "rnn.bias_hh_l0": d}
-    grads["rnn.weight_ih_l0"][:, used] = d_ih
+    _, d = reference.layer_backward(cell, dh, x, ends, states_prev, weight_ih[:, used], *weights)
+    grads = {f"rnn.{name}_l0": dweight for name, dweight in zip(reference.WEIGHTS, d, strict=True)}
+    grads["rnn.weight_ih_l0"] = np.zeros((H, V))
+    grads["rnn.weight_ih_l0"][:, used] = d[0]
     arguments = {"params": params, "inputs": inputs, "targets": targets, "state": None, "end": None}
     return arguments, loss, grads | {"head.weight": dweight, "head.bias": dbias}
 
@@ -359,10 +361,9 @@ def test_rnn_cell_backward_is_the_reference(kernels):
     for sizes in CELL_SIZES:
         cell = random_cell(*sizes)
         dh = normal(np.random.default_rng(0), *cell["h_prev"].shape)
-        h = float32_numbers(reference.rnn_cell_forward(**cell))
-        arguments = [dh, cell["x"], cell["h_prev"], h, cell["weight_ih"], cell["weight_hh"]]
-        results = kernels.rnn_cell_backward(*as_dtype(kernels, *arguments))
-        for result, expected in zip(results, reference.rnn_cell_backward(*arguments), strict=True):
+        arguments = [dh, cell["x"], cell["h_prev"], reference.rnn_cell_forward(**cell)]
+        results = kernels.rnn_cell_backward(*as_dtype(kernels, *arguments, cell["weight_ih"], cell["weight_hh"]))
+        for result, expected in zip(results, reference.rnn_cell_backward(dh, **cell)[:-1], strict=True):
             assert result.dtype == kernels.DTYPE
             assert_close(result, expected, TOLERANCE[kernels.DTYPE.name], sizes)
 

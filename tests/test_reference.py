@@ -17,6 +17,8 @@ END = V - 1
 LOG2, LOG3 = math.log(2), math.log(3)
 LARGEST = np.finfo(np.float64).max
 
+every_cell = pytest.mark.parametrize("cell", reference.CELLS)
+
 
 def torch_or_skip():
     return pytest.importorskip("torch", reason="PyTorch, which the reference is compared with, is not installed")
@@ -27,17 +29,17 @@ def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
-def random_problem(num_layers: int, seed: int = 0) -> dict:
+def random_problem(num_layers: int, cell: str = "rnn") -> dict:
     """Arguments of loss_and_grad: weights that bend tanh; END first, last, midway and twice running."""
-    rng = np.random.default_rng(seed)
-    params = reference.random_params(rng, V, H, num_layers)
+    rng = np.random.default_rng(0)
+    params = reference.random_params(rng, V, H, num_layers, cell)
     inputs = rng.integers(0, END, (T, B))
     inputs[2, 0] = inputs[0, 1] = inputs[3, 1] = inputs[4, 1] = inputs[T - 1, 2] = END
     return {
         "params": {name: 1.5 * p for name, p in params.items()},
         "inputs": inputs,
         "targets": rng.integers(0, V, (T, B)),
-        "state": rng.uniform(-1, 1, (num_layers, B, H)),
+        "state": rng.uniform(-1, 1, reference.state_shape(params, B)),
         "end": END,
         "dropout_masks": [(rng.random((T, B, H)) >= 0.3) / 0.7 for _ in range(num_layers)],
     }
@@ -70,25 +72,50 @@ def test_cell_with_a_one_hot_input_picks_a_column_of_the_input_weights():
         np.testing.assert_allclose(h[b], np.tanh(z), rtol=1e-14)
 
 
-def test_cell_backward_agrees_with_finite_differences():
+def test_gru_cell_of_the_hand_computed_example():
+    """sigma(-log 3, 0, log 3) = 1/4, 1/2, 3/4: r = 1/4, z = 3/4, n = tanh(log(3) / 2) = 1/2."""
+    bias_ih, bias_hh = [LOG3, LOG3, LOG3], [-2 * LOG3, 0, 2 * LOG3]
+    weight_ih, weight_hh = np.zeros((3, 1)), np.array([[0.0], [0.0], [-4 * LOG3]])
+    h = reference.gru_cell_forward([[7.0]], [[1.0]], weight_ih, weight_hh, bias_ih, bias_hh)
+    np.testing.assert_allclose(h, [[1 / 4 * 1 / 2 + 3 / 4 * 1]], rtol=1e-14)
+
+
+def test_lstm_cell_of_the_hand_computed_example():
+    """i = 3/4, f = 1/4, g = tanh(log(3) / 2) = 1/2, o = 1/2, tanh(c) = 1/2."""
+    bias_ih, bias_hh = [LOG3, -LOG3, 0, 1], [0, 0, -LOG3, 0]
+    weight_ih, weight_hh = np.array([[0.0], [0.0], [LOG3 / 2], [0.0]]), np.array([[0.0], [0.0], [0.0], [-0.5]])
+    c = LOG3 / 2
+    c_prev = 4 * (c - 3 / 4 * 1 / 2)
+    result = reference.lstm_cell_forward([[3.0]], [[2.0]], [[c_prev]], weight_ih, weight_hh, bias_ih, bias_hh)
+    np.testing.assert_allclose(result, [[[1 / 2 * 1 / 2]], [[c]]], rtol=1e-14)
+
+
+def test_sigmoid_is_one_over_one_plus_exp_and_overflows_nowhere():
+    x = np.linspace(-30, 30, 61)
+    np.testing.assert_allclose(reference.sigmoid(x), 1 / (1 + np.exp(-x)), rtol=1e-14)
+    with np.errstate(over="raise"):
+        np.testing.assert_array_equal(reference.sigmoid(np.array([-1e4, 0, 1e4])), [0, 0.5, 1])
+
+
+@every_cell
+def test_cell_backward_agrees_with_finite_differences(cell):
+    G, S, forward, backward = reference.CELLS[cell]
     rng = np.random.default_rng(0)
     shapes = {
         "x": (B, V),
         "h_prev": (B, H),
-        "weight_ih": (H, V),
-        "weight_hh": (H, H),
-        "bias_ih": H,
-        "bias_hh": H,
+        "c_prev": (B, H),
+        "weight_ih": (G * H, V),
+        "weight_hh": (G * H, H),
+        "bias_ih": G * H,
+        "bias_hh": G * H,
     }
-    given = {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    dh = rng.normal(size=(B, H))
+    given = {name: rng.normal(size=shape) for name, shape in shapes.items() if name != "c_prev" or S == 2}
+    dstate = rng.normal(size=(S, B, H))
 
-    h = reference.rnn_cell_forward(**given)
-    grads = reference.rnn_cell_backward(dh, given["x"], given["h_prev"], h, given["weight_ih"], given["weight_hh"])
-    for name, grad in zip(shapes, (*grads, grads[-1]), strict=True):
+    for (name, value), grad in zip(given.items(), backward(*dstate, *given.values()), strict=True):
         difference = reference.finite_difference(
-            lambda value, name=name: np.sum(dh * reference.rnn_cell_forward(**{**given, name: value})),
-            given[name],
+            lambda value, name=name: np.sum(dstate * forward(**{**given, name: value})), value
         )
         assert relative_error(grad, difference) < 1e-8, name
 
@@ -207,39 +234,41 @@ def test_forward_of_the_seed_0_weights_of_the_notebook_samples_what_the_notebook
     assert sampled == "oww "
 
 
-@pytest.mark.parametrize("num_layers", [1, 2, 3])
-@pytest.mark.parametrize(
-    "given", [(), ("state",), ("end",), ("dropout_masks",), ("state", "end", "dropout_masks")], ids="+".join
-)
-def test_gradient_of_every_parameter_agrees_with_finite_differences(num_layers, given):
-    problem = random_problem(num_layers)
-    problem = {name: problem[name] for name in ("params", "inputs", "targets", *given)}
-    params = problem.pop("params")
+def assert_gradients_are_finite_differences(params, **problem):
     _, grads, _ = reference.loss_and_grad(params, **problem)
     assert list(grads) == list(params)
     for name in params:
         difference = reference.finite_difference(
-            lambda value, name=name: reference.loss_and_grad({**params, name: value}, **problem)[0],
-            params[name],
+            lambda value, name=name: reference.loss_and_grad({**params, name: value}, **problem)[0], params[name]
         )
         assert grads[name].shape == params[name].shape
-        assert relative_error(grads[name], difference) < 1e-8, name
+        # Three LSTM layers leave gradients of 1e-4, beside which rounding errors of a loss of 1 come to 4e-8.
+        assert relative_error(grads[name], difference) < 1e-7, name
 
 
-def test_gradient_at_length_1_and_batch_1_agrees_with_finite_differences():
-    params = random_problem(1)["params"]
-    problem = {"inputs": np.array([[0]]), "targets": np.array([[1]]), "state": np.full((1, 1, H), 0.5)}
-    _, grads, _ = reference.loss_and_grad(params, **problem)
-    for name in params:
-        difference = reference.finite_difference(
-            lambda value, name=name: reference.loss_and_grad({**params, name: value}, **problem)[0],
-            params[name],
-        )
-        assert relative_error(grads[name], difference) < 1e-8, name
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize("given", [(), ("state",), ("end",), ("dropout_masks",)], ids="+".join)
+def test_gradient_of_every_parameter_agrees_with_finite_differences(num_layers, given):
+    problem = random_problem(num_layers)
+    assert_gradients_are_finite_differences(**{name: problem[name] for name in ("params", "inputs", "targets", *given)})
 
 
-def test_loss_is_the_cross_entropy_of_the_logits_of_forward():
-    problem = random_problem(2)
+@every_cell
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_gradient_with_state_end_and_dropout_agrees_with_finite_differences(num_layers, cell):
+    assert_gradients_are_finite_differences(**random_problem(num_layers, cell))
+
+
+@every_cell
+def test_gradient_at_length_1_and_batch_1_agrees_with_finite_differences(cell):
+    params = random_problem(1, cell)["params"]
+    state = np.full(reference.state_shape(params, 1), 0.5)
+    assert_gradients_are_finite_differences(params, inputs=np.array([[0]]), targets=np.array([[1]]), state=state)
+
+
+@every_cell
+def test_loss_is_the_cross_entropy_of_the_logits_of_forward(cell):
+    problem = random_problem(2, cell)
     del problem["dropout_masks"]
     targets = problem.pop("targets")
     logits, state = reference.forward(**problem)
@@ -249,8 +278,9 @@ def test_loss_is_the_cross_entropy_of_the_logits_of_forward():
     np.testing.assert_array_equal(state, last_state)
 
 
-def test_dropout_masks_of_ones_change_nothing():
-    problem = random_problem(2)
+@every_cell
+def test_dropout_masks_of_ones_change_nothing(cell):
+    problem = random_problem(2, cell)
     loss, grads, state = reference.loss_and_grad(**{**problem, "dropout_masks": [np.ones((T, B, H))] * 2})
     plain_loss, plain_grads, plain_state = reference.loss_and_grad(**{**problem, "dropout_masks": None})
     assert loss == plain_loss
@@ -259,18 +289,20 @@ def test_dropout_masks_of_ones_change_nothing():
         np.testing.assert_array_equal(grads[name], plain_grads[name])
 
 
-def test_dropout_masks_of_zeros_leave_the_state_of_layer_0_and_the_head_bias_alone():
-    problem = random_problem(2)
+@every_cell
+def test_dropout_masks_of_zeros_leave_the_state_of_layer_0_and_the_head_bias_alone(cell):
+    problem = random_problem(2, cell)
     _, _, state = reference.loss_and_grad(**{**problem, "dropout_masks": None})
     loss, grads, masked_state = reference.loss_and_grad(**{**problem, "dropout_masks": [np.zeros((T, B, H))] * 2})
     bias_only = np.broadcast_to(problem["params"]["head.bias"], (T * B, V))
     assert loss == reference.cross_entropy_forward(bias_only, problem["targets"].ravel())
-    np.testing.assert_array_equal(masked_state[0], state[0])
+    np.testing.assert_array_equal(masked_state[..., 0, :, :], state[..., 0, :, :])
     assert not grads["rnn.weight_hh_l0"].any()
 
 
-def test_state_carried_over_a_cut_gives_the_logits_of_the_uncut_sequence():
-    problem = random_problem(3)
+@every_cell
+def test_state_carried_over_a_cut_gives_the_logits_of_the_uncut_sequence(cell):
+    problem = random_problem(3, cell)
     params, inputs, state = problem["params"], problem["inputs"], problem["state"]
     for cut in range(1, T):
         first, middle = reference.forward(params, inputs[:cut], state, END)
@@ -280,8 +312,9 @@ def test_state_carried_over_a_cut_gives_the_logits_of_the_uncut_sequence():
         np.testing.assert_allclose(last, last_uncut, rtol=1e-13)
 
 
-def test_end_starts_a_row_anew_and_no_other_row():
-    problem = random_problem(2)
+@every_cell
+def test_end_starts_a_row_anew_and_no_other_row(cell):
+    problem = random_problem(2, cell)
     params, inputs, state = problem["params"], problem["inputs"], problem["state"]
     logits, _ = reference.forward(params, inputs, state, END)
     without_end, _ = reference.forward(params, inputs, state)
@@ -291,9 +324,10 @@ def test_end_starts_a_row_anew_and_no_other_row():
     assert np.abs(logits[2:, 0] - without_end[2:, 0]).min() > 1e-6
 
 
-def test_gradient_through_an_end_is_the_sum_of_the_gradients_of_its_sides():
-    problem = random_problem(2)
-    params, state, targets = problem["params"], problem["state"][:, :1], problem["targets"][:, :1]
+@every_cell
+def test_gradient_through_an_end_is_the_sum_of_the_gradients_of_its_sides(cell):
+    problem = random_problem(2, cell)
+    params, state, targets = problem["params"], problem["state"][..., :1, :], problem["targets"][:, :1]
     inputs = np.array([0, 1, END, 2, 3, 0])[:, None]
     _, grads, _ = reference.loss_and_grad(params, inputs, targets, state, END)
     _, before, _ = reference.loss_and_grad(params, inputs[:2], targets[:2], state)
@@ -302,8 +336,9 @@ def test_gradient_through_an_end_is_the_sum_of_the_gradients_of_its_sides():
         np.testing.assert_allclose(grads[name], (2 * before[name] + 4 * after[name]) / 6, rtol=1e-12, atol=1e-16)
 
 
-def test_nothing_given_is_changed():
-    problem = random_problem(2)
+@every_cell
+def test_nothing_given_is_changed(cell):
+    problem = random_problem(2, cell)
     before = copy.deepcopy(problem)
     _, grads, _ = reference.loss_and_grad(**problem)
     grads_before = copy.deepcopy(grads)
@@ -316,8 +351,9 @@ def test_nothing_given_is_changed():
     np.testing.assert_equal(grads, grads_before)
 
 
-def test_float32_arrays_are_computed_with_in_float64():
-    problem = random_problem(2)
+@every_cell
+def test_float32_arrays_are_computed_with_in_float64(cell):
+    problem = random_problem(2, cell)
     narrow = {name: p.astype(np.float32) for name, p in problem["params"].items()}
     wide = {name: p.astype(np.float64) for name, p in narrow.items()}
     loss, grads, state = reference.loss_and_grad(**{**problem, "params": narrow})
@@ -429,18 +465,22 @@ def test_optimizers_agree_with_torch(torch_name, rule, constants, torch_constant
 # PyTorch
 
 
+@every_cell
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 @pytest.mark.parametrize("carried", [False, True])
-def test_loss_and_gradients_agree_with_torch_rnn_and_linear(num_layers, carried):
+def test_loss_and_gradients_agree_with_torch_and_linear(num_layers, carried, cell):
     torch = torch_or_skip()
-    problem = random_problem(num_layers)
+    problem = random_problem(num_layers, cell)
     params, inputs, targets = problem["params"], problem["inputs"], problem["targets"]
     state = problem["state"] if carried else None
-    model = torch.nn.ModuleDict({"rnn": torch.nn.RNN(V, H, num_layers), "head": torch.nn.Linear(H, V)}).double()
+    rnn = getattr(torch.nn, cell.upper())(V, H, num_layers)
+    model = torch.nn.ModuleDict({"rnn": rnn, "head": torch.nn.Linear(H, V)}).double()
     model.load_state_dict({name: torch.tensor(p) for name, p in params.items()})
 
     one_hot = torch.nn.functional.one_hot(torch.tensor(inputs), V).double()
-    h, torch_state = model["rnn"](one_hot, torch.tensor(state) if carried else None)
+    torch_state = torch.tensor(state) if carried else None
+    h, torch_state = rnn(one_hot, tuple(torch_state) if carried and cell == "lstm" else torch_state)
+    torch_state = torch.stack(torch_state) if cell == "lstm" else torch_state
     torch_logits = model["head"](h)
     torch_loss = torch.nn.functional.cross_entropy(torch_logits.flatten(0, 1), torch.tensor(targets).flatten())
     torch_loss.backward()
@@ -455,26 +495,34 @@ def test_loss_and_gradients_agree_with_torch_rnn_and_linear(num_layers, carried)
         np.testing.assert_allclose(grads[name], parameter.grad.numpy(), rtol=1e-10, atol=1e-12, err_msg=name)
 
 
+@every_cell
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
-def test_gradients_with_end_and_dropout_agree_with_torch_autograd(num_layers):
+def test_gradients_with_end_and_dropout_agree_with_torch_autograd(num_layers, cell):
     torch = torch_or_skip()
-    problem = random_problem(num_layers)
+    step = {
+        "rnn": lambda x, state, *weights: torch.rnn_tanh_cell(x, state[0], *weights)[None],
+        "gru": lambda x, state, *weights: torch.gru_cell(x, state[0], *weights)[None],
+        "lstm": lambda x, state, *weights: torch.stack(torch.lstm_cell(x, list(state), *weights)),
+    }[cell]
+    problem = random_problem(num_layers, cell)
     weights = {name: torch.tensor(p, requires_grad=True) for name, p in problem["params"].items()}
-    masks, states = torch.tensor(np.stack(problem["dropout_masks"])), list(torch.tensor(problem["state"]))
+    masks, shape = torch.tensor(np.stack(problem["dropout_masks"])), problem["state"].shape
+    states = list(torch.tensor(problem["state"]).reshape(-1, num_layers, B, H).unbind(1))
     one_hot, logits = torch.nn.functional.one_hot(torch.tensor(problem["inputs"]), V).double(), []
     for t in range(T):
         x, keep = one_hot[t], torch.tensor(problem["inputs"][t] != END)[:, None]
         for layer in range(num_layers):
             cell_weights = [p for name, p in weights.items() if name.endswith(f"_l{layer}")]
-            states[layer] = torch.rnn_tanh_cell(x, states[layer] * keep, *cell_weights)
-            x = states[layer] * masks[layer, t]
+            states[layer] = step(x, states[layer] * keep, *cell_weights)
+            x = states[layer][0] * masks[layer, t]
         logits.append(torch.nn.functional.linear(x, weights["head.weight"], weights["head.bias"]))
     torch_loss = torch.nn.functional.cross_entropy(torch.cat(logits), torch.tensor(problem["targets"]).flatten())
     torch_loss.backward()
 
     loss, grads, last_state = reference.loss_and_grad(**problem)
+    expected_state = torch.stack(states, dim=1).detach().numpy().reshape(shape)
     assert loss == pytest.approx(torch_loss.item(), rel=1e-12)
-    np.testing.assert_allclose(last_state, torch.stack(states).detach().numpy(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(last_state, expected_state, rtol=1e-10, atol=1e-12)
     for name, weight in weights.items():
         np.testing.assert_allclose(grads[name], weight.grad.numpy(), rtol=1e-10, atol=1e-12, err_msg=name)
 
@@ -572,18 +620,21 @@ def test_finite_difference_of_a_cubic_is_its_derivative():
     np.testing.assert_allclose(reference.finite_difference(lambda x: np.sum(x**3), x), 3 * x**2, rtol=1e-8, atol=1e-9)
 
 
-def test_random_params_have_the_names_and_shapes_of_torch():
+@every_cell
+def test_random_params_have_the_names_and_shapes_of_torch(cell):
     torch = torch_or_skip()
-    params = reference.random_params(np.random.default_rng(0), V, H, 3)
-    model = torch.nn.ModuleDict({"rnn": torch.nn.RNN(V, H, 3), "head": torch.nn.Linear(H, V)})
+    params = reference.random_params(np.random.default_rng(0), V, H, 3, cell)
+    assert reference.cell_name(params) == cell
+    model = torch.nn.ModuleDict({"rnn": getattr(torch.nn, cell.upper())(V, H, 3), "head": torch.nn.Linear(H, V)})
     assert {n: p.shape for n, p in params.items()} == {n: tuple(p.shape) for n, p in model.state_dict().items()}
 
 
-def test_adam_learns_hello_world_in_a_hundred_steps():
+@every_cell
+def test_adam_learns_hello_world_in_a_hundred_steps(cell):
     text = "hello world"
     characters = sorted(set(text))
     stream = np.array([characters.index(character) for character in text])[:, None]
-    params = reference.random_params(np.random.default_rng(0), len(characters), 32, 1)
+    params = reference.random_params(np.random.default_rng(0), len(characters), 32, 1, cell)
     optimizer = reference.Optimizer(reference.adam)
     for _ in range(100):
         loss, grads, _ = reference.loss_and_grad(params, stream[:-1], stream[1:])
