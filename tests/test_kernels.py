@@ -1,7 +1,8 @@
 """Every compiled kernel against reference.py, in every build that this CPU runs and in both number types.
 
-T time, B batch, V vocabulary, H hidden units, L layers. Numbers that go into a kernel are float32 numbers, so that
-float32, float64 and the reference compute the same thing; how far they may differ, TOLERANCE says.
+T time, B batch, V vocabulary, H hidden units, L layers, G gates, S arrays of state. Numbers that go into a kernel are
+float32 numbers, so that float32, float64 and the reference compute the same thing; how far they may differ, TOLERANCE
+says.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def runnable_builds() -> list[str]:
     candidates = [build for build, level in levels if level <= charrnn.kernels.x86_64_level()]
     return [build for build in candidates if charrnn.kernels._import(build, "float32") is not None]
 
+
+every_cell = pytest.mark.parametrize("cell", reference.CELLS)
 
 RUNNABLE_BUILDS = runnable_builds()
 MODULES = {f"{build}-{dtype}": charrnn.kernels._import(build, dtype) for build in RUNNABLE_BUILDS for dtype in DTYPES}
@@ -88,9 +91,9 @@ def bits(*arrays) -> bytes:
 # Networks -------------------------------------------------------------------------------------------------------
 
 
-def random_params(rng: np.random.Generator, V: int, H: int, L: int) -> reference.Params:
+def random_params(rng: np.random.Generator, V: int, H: int, L: int, cell: str = "rnn") -> reference.Params:
     """Weights that bend tanh."""
-    return {name: float32_numbers(1.5 * p) for name, p in reference.random_params(rng, V, H, L).items()}
+    return {name: float32_numbers(1.5 * p) for name, p in reference.random_params(rng, V, H, L, cell).items()}
 
 
 def arena_of(network, params: reference.Params, dtype) -> np.ndarray:
@@ -106,7 +109,7 @@ def params_of(network, arena: np.ndarray) -> reference.Params:
 
 def network_of(kernels: ModuleType, params: reference.Params):
     V, H = params["head.weight"].shape
-    return kernels.Network(V, H, sum(name.startswith("rnn.weight_hh") for name in params))
+    return kernels.Network(V, H, reference.num_layers(params), cell=reference.cell_name(params))
 
 
 def padding_of(network) -> np.ndarray:
@@ -118,18 +121,19 @@ def padding_of(network) -> np.ndarray:
 
 
 @functools.cache
-def problem(T: int, B: int, V: int, H: int, L: int, with_end: bool, with_state: bool = True) -> dict:
+def problem(cell: str, T: int, B: int, V: int, H: int, L: int, with_end: bool, with_state: bool = True) -> dict:
     """Arguments of reference.loss_and_grad; END is the last symbol and about every third input."""
     rng = np.random.default_rng((T, B, V, H, L))
     inputs, end = rng.integers(0, V, (T, B)), None
     if with_end:
         end = V - 1
         inputs[rng.random((T, B)) < 0.3] = end
+    params = random_params(rng, V, H, L, cell)
     return {
-        "params": random_params(rng, V, H, L),
+        "params": params,
         "inputs": inputs,
         "targets": rng.integers(0, V, (T, B)),
-        "state": float32_numbers(rng.uniform(-1, 1, (L, B, H))) if with_state else None,
+        "state": float32_numbers(rng.uniform(-1, 1, reference.state_shape(params, B))) if with_state else None,
         "end": end,
     }
 
@@ -186,34 +190,39 @@ LARGE_SIZES = [
 ]
 
 
-def test_bptt_is_the_reference_at_every_hidden_size_batch_size_and_length(kernels):
+@every_cell
+def test_bptt_is_the_reference_at_every_hidden_size_batch_size_and_length(kernels, cell):
     rng = np.random.default_rng(0)
     for H, B, T in itertools.product(HIDDEN_SIZES, BATCH_SIZES, SEQ_LENGTHS):
         V, L = int(rng.choice(VOCAB_SIZES)), int(rng.integers(1, 4))
-        assert_bptt_is_the_reference(kernels, T, B, V, H, L, bool(rng.integers(2)), bool(rng.integers(2)))
+        assert_bptt_is_the_reference(kernels, cell, T, B, V, H, L, bool(rng.integers(2)), bool(rng.integers(2)))
 
 
-def test_bptt_is_the_reference_at_every_vocabulary_size_and_number_of_layers(kernels):
+@every_cell
+def test_bptt_is_the_reference_at_every_vocabulary_size_and_number_of_layers(kernels, cell):
     for V, L, with_end in itertools.product(VOCAB_SIZES, (1, 2, 3), (False, True)):
-        assert_bptt_is_the_reference(kernels, 4, 5, V, 17, L, with_end)
+        assert_bptt_is_the_reference(kernels, cell, 4, 5, V, 17, L, with_end)
 
 
-def test_bptt_is_the_reference_beyond_every_block(kernels):
+@every_cell
+def test_bptt_is_the_reference_beyond_every_block(kernels, cell):
     for sizes in LARGE_SIZES:
-        assert_bptt_is_the_reference(kernels, *sizes)
+        assert_bptt_is_the_reference(kernels, cell, *sizes)
 
 
-def test_bptt_gives_the_same_bits_for_any_number_of_threads(kernels):
+@every_cell
+def test_bptt_gives_the_same_bits_for_any_number_of_threads(kernels, cell):
     for sizes in [(33, 17, 65, 100, 2, True), (2, 3, 5, 7, 3, True), (1, 1, 2, 1, 1, False), *LARGE_SIZES]:
         expected = None
         for num_threads in (1, 2, 3, 8):
-            loss, gradients, state, _ = run_bptt(kernels, **problem(*sizes), num_threads=num_threads)
+            loss, gradients, state, _ = run_bptt(kernels, **problem(cell, *sizes), num_threads=num_threads)
             expected = expected or bits(loss, gradients, state)
             assert bits(loss, gradients, state) == expected, (sizes, num_threads)
 
 
-def test_bptt_agrees_with_finite_differences_in_every_parameter(kernels64):
-    args = problem(6, 3, 5, 7, 2, True)
+@every_cell
+def test_bptt_agrees_with_finite_differences_in_every_parameter(kernels64, cell):
+    args = problem(cell, 6, 3, 5, 7, 2, True)
     _, gradients, _, network = run_bptt(kernels64, **args)
     for name, gradient in network.views(gradients).items():
 
@@ -225,16 +234,20 @@ def test_bptt_agrees_with_finite_differences_in_every_parameter(kernels64):
         assert error < 1e-6, name
 
 
-def test_bptt_agrees_with_autograd_of_pytorch(kernels):
+@every_cell
+def test_bptt_agrees_with_autograd_of_pytorch(kernels, cell):
     torch = pytest.importorskip("torch", reason="PyTorch, which the kernels are compared with, is not installed")
     for L in (1, 2, 3):
         T, B, V, H = 33, 5, 13, 20
-        args = problem(T, B, V, H, L, False)
-        rnn, head = torch.nn.RNN(V, H, L, dtype=torch.float64), torch.nn.Linear(H, V, dtype=torch.float64)
+        args = problem(cell, T, B, V, H, L, False)
+        rnn = getattr(torch.nn, cell.upper())(V, H, L, dtype=torch.float64)
+        head = torch.nn.Linear(H, V, dtype=torch.float64)
         modules = torch.nn.ModuleDict({"rnn": rnn, "head": head})
         modules.load_state_dict({name: torch.tensor(p) for name, p in args["params"].items()})
         x = torch.nn.functional.one_hot(torch.tensor(args["inputs"]), V).double()
-        h, expected_state = rnn(x, torch.tensor(args["state"]))
+        state = torch.tensor(args["state"])
+        h, expected_state = rnn(x, tuple(state) if cell == "lstm" else state)
+        expected_state = torch.stack(expected_state) if cell == "lstm" else expected_state
         expected_loss = torch.nn.functional.cross_entropy(head(h).reshape(-1, V), torch.tensor(args["targets"].ravel()))
         expected_loss.backward()
 
@@ -246,14 +259,51 @@ def test_bptt_agrees_with_autograd_of_pytorch(kernels):
             assert_close(network.views(gradients)[name], parameter.grad, tolerance, (L, name))
 
 
-def test_bptt_overwrites_the_whole_arena_of_gradients(kernels):
+@every_cell
+def test_state_carried_over_a_cut_gives_the_state_of_the_uncut_sequence(kernels, cell):
+    args = problem(cell, 9, 5, 7, 17, 2, True)
+    _, _, expected, network = run_bptt(kernels, **args)
+    assert expected.shape == network.state_shape(5)
+    for cut in (1, 4, 8):
+        before = {name: args[name][:cut] for name in ("inputs", "targets")}
+        after = {name: args[name][cut:] for name in ("inputs", "targets")}
+        _, _, middle, _ = run_bptt(kernels, **args | before)
+        _, _, last, _ = run_bptt(kernels, **args | after | {"state": middle})
+        assert_close(last, expected, TOLERANCE[kernels.DTYPE.name], cut)
+
+
+@every_cell
+def test_state_before_an_end_does_not_matter(kernels, cell):
+    args = problem(cell, 4, 5, 7, 9, 2, True)
+    inputs = np.vstack([np.full((1, 5), args["end"]), args["inputs"][1:]])
+    loss, gradients, state, _ = run_bptt(kernels, **args | {"inputs": inputs})
+    expected_loss, expected_gradients, expected_state, _ = run_bptt(kernels, **args | {"inputs": inputs, "state": None})
+    assert loss == expected_loss
+    np.testing.assert_array_equal(gradients, expected_gradients)
+    np.testing.assert_array_equal(state, expected_state)
+
+
+@every_cell
+def test_bptt_of_weights_that_saturate_every_gate_is_finite(kernels, cell):
+    args = problem(cell, 9, 5, 7, 17, 2, False)
+    for size in (1e4, 1e30):
+        params = {name: size * p if name.startswith("rnn.") else p for name, p in args["params"].items()}
+        loss, gradients, state, _ = run_bptt(kernels, **args | {"params": params})
+        assert np.isfinite(loss)
+        assert np.isfinite(gradients).all()
+        assert np.isfinite(state).all()
+
+
+@every_cell
+def test_bptt_overwrites_the_whole_arena_of_gradients(kernels, cell):
     for sizes in [(2, 3, 5, 7, 2, True), (3, 3, 2, 250, 1, False)]:
-        _, gradients, _, network = run_bptt(kernels, **problem(*sizes))  # NaN before
+        _, gradients, _, network = run_bptt(kernels, **problem(cell, *sizes))  # NaN before
         assert np.all(gradients[padding_of(network)] == 0)
 
 
-def test_bptt_leaves_its_arguments_as_they_are(kernels):
-    args = problem(4, 3, 5, 7, 2, True)
+@every_cell
+def test_bptt_leaves_its_arguments_as_they_are(kernels, cell):
+    args = problem(cell, 4, 3, 5, 7, 2, True)
     network = network_of(kernels, args["params"])
     parameters = arena_of(network, args["params"], kernels.DTYPE)
     arrays = [np.ascontiguousarray(args[name], np.int32) for name in ("inputs", "targets")]
@@ -264,7 +314,7 @@ def test_bptt_leaves_its_arguments_as_they_are(kernels):
 
 
 def test_bptt_loss_is_finite_for_the_largest_logits(kernels):
-    args = problem(3, 4, 5, 2, 1, False)
+    args = problem("rnn", 3, 4, 5, 2, 1, False)
     largest = float(np.finfo(kernels.DTYPE).max)
     bias = np.array([largest, -largest, 0, 1, -largest])
     loss, gradients, _, network = run_bptt(kernels, **args | {"params": args["params"] | {"head.bias": bias}})
@@ -273,31 +323,31 @@ def test_bptt_loss_is_finite_for_the_largest_logits(kernels):
 
 
 @functools.cache
-def large_vocabulary_problem(T: int, B: int, V: int, H: int) -> tuple[dict, float, reference.Params]:
+def large_vocabulary_problem(cell: str, T: int, B: int, V: int, H: int) -> tuple[dict, float, reference.Params]:
     """Arguments of run_bptt, loss and gradients; one-hot over the few symbols that occur in the inputs, not over V."""
     rng = np.random.default_rng(0)
-    params = random_params(rng, V, H, 1)
+    params = random_params(rng, V, H, 1, cell)
     used = np.sort(rng.choice(V, 9, replace=False))
     inputs, targets = used[rng.integers(0, 9, (T, B))], rng.integers(0, V, (T, B))
-    x, ends, state = np.eye(9)[np.searchsorted(used, inputs)], np.zeros((T, B), bool), np.zeros((1, B, H))
-    cell, (weight_ih, *weights) = reference.CELLS["rnn"], reference.layer_params(params, 0)
-    states, states_prev = reference.layer_forward(cell, x, ends, state, weight_ih[:, used], *weights)
+    steps, (weight_ih, *weights) = reference.CELLS[cell], reference.layer_params(params, 0)
+    x, ends, state = np.eye(9)[np.searchsorted(used, inputs)], np.zeros((T, B), bool), np.zeros((steps.S, B, H))
+    states, states_prev = reference.layer_forward(steps, x, ends, state, weight_ih[:, used], *weights)
     h = states[:, 0]
     logits = reference.head_forward(h, params["head.weight"], params["head.bias"])
     loss = reference.cross_entropy_forward(logits.reshape(-1, V), targets.ravel())
     dlogits = reference.softmax(logits)
     dlogits.reshape(-1, V)[np.arange(T * B), targets.ravel()] -= 1
     dh, dweight, dbias = reference.head_backward(dlogits / (T * B), h, params["head.weight"])
-    _, d = reference.layer_backward(cell, dh, x, ends, states_prev, weight_ih[:, used], *weights)
+    _, d = reference.layer_backward(steps, dh, x, ends, states_prev, weight_ih[:, used], *weights)
     grads = {f"rnn.{name}_l0": dweight for name, dweight in zip(reference.WEIGHTS, d, strict=True)}
-    grads["rnn.weight_ih_l0"] = np.zeros((H, V))
+    grads["rnn.weight_ih_l0"] = np.zeros_like(weight_ih)
     grads["rnn.weight_ih_l0"][:, used] = d[0]
     arguments = {"params": params, "inputs": inputs, "targets": targets, "state": None, "end": None}
     return arguments, loss, grads | {"head.weight": dweight, "head.bias": dbias}
 
 
-def assert_large_vocabulary_is_the_reference(kernels: ModuleType, T: int, B: int, V: int, H: int) -> None:
-    arguments, expected_loss, expected = large_vocabulary_problem(T, B, V, H)
+def assert_large_vocabulary_is_the_reference(kernels: ModuleType, cell: str, T: int, B: int, V: int, H: int) -> None:
+    arguments, expected_loss, expected = large_vocabulary_problem(cell, T, B, V, H)
     tolerance, results = 10 * TOLERANCE[kernels.DTYPE.name], set()
     for num_threads in (1, 3):
         loss, gradients, _, network = run_bptt(kernels, **arguments, num_threads=num_threads)
@@ -308,20 +358,22 @@ def assert_large_vocabulary_is_the_reference(kernels: ModuleType, T: int, B: int
         assert_close(gradient, expected[name], tolerance, name)
 
 
-def test_bptt_with_a_vocabulary_whose_logits_are_held_in_blocks_is_the_reference(kernels):
+@every_cell
+def test_bptt_with_a_vocabulary_whose_logits_are_held_in_blocks_is_the_reference(kernels, cell):
     # 59 positions of 70 000 symbols fit 4 Mi logits: three blocks, the last one shorter.
-    assert_large_vocabulary_is_the_reference(kernels, 26, 5, 70_000, 4)
+    assert_large_vocabulary_is_the_reference(kernels, cell, 26, 5, 70_000, 4)
 
 
 def test_bptt_with_a_vocabulary_of_which_less_than_a_panel_fits_is_the_reference(kernels):
     # 6 positions fit: less than a panel of 32, 16 or 8.
-    assert_large_vocabulary_is_the_reference(kernels, 11, 3, 600_000, 1)
+    assert_large_vocabulary_is_the_reference(kernels, "rnn", 11, 3, 600_000, 1)
 
 
-def test_engine_gives_the_logits_and_losses_of_the_reference(kernels):
+@every_cell
+def test_engine_gives_the_logits_and_losses_of_the_reference(kernels, cell):
     tolerance = TOLERANCE[kernels.DTYPE.name]
     for sizes in [(5, 3, 7, 9, 2, True), (2, 1, 65, 33, 1, False), (33, 17, 2, 5, 3, True)]:
-        params, inputs, targets, state, end = problem(*sizes).values()
+        params, inputs, targets, state, end = problem(cell, *sizes).values()
         network = network_of(kernels, params)
         arena = arena_of(network, params, kernels.DTYPE)
         engine = kernels.Engine(network, arena, 6, inputs.shape[1], end=-1 if end is None else end)
@@ -342,36 +394,47 @@ def test_engine_gives_the_logits_and_losses_of_the_reference(kernels):
 CELL_SIZES = [*itertools.product((1, 3, 6, 7, 9), (1, 2, 17, 65), (1, 7, 16, 33)), (130, 5, 100), (2, 300, 257)]
 
 
-def random_cell(B: int, input_size: int, H: int) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng((B, input_size, H))
-    weights = {"weight_ih": normal(rng, H, input_size) / 8, "weight_hh": normal(rng, H, H) / 8}
-    biases = {"bias_ih": normal(rng, H), "bias_hh": normal(rng, H)}
-    return {"x": normal(rng, B, input_size), "h_prev": normal(rng, B, H)} | weights | biases
+def random_cell(cell: str, B: int, input_size: int, H: int) -> dict[str, np.ndarray]:
+    """What the reference's step of this cell takes."""
+    rng, (G, S, *_) = np.random.default_rng((B, input_size, H)), reference.CELLS[cell]
+    weights = {"weight_ih": normal(rng, G * H, input_size) / 8, "weight_hh": normal(rng, G * H, H) / 8}
+    biases = {"bias_ih": normal(rng, G * H), "bias_hh": normal(rng, G * H)}
+    states = {name: normal(rng, B, H) for name in ("h_prev", "c_prev")[:S]}
+    return {"x": normal(rng, B, input_size)} | states | weights | biases
 
 
-def test_rnn_cell_is_the_reference(kernels):
+@every_cell
+def test_cell_is_the_reference(kernels, cell):
+    step = getattr(kernels, f"{cell}_cell")
     for sizes in CELL_SIZES:
-        cell = random_cell(*sizes)
-        h = kernels.rnn_cell(*as_dtype(kernels, *cell.values()))
-        assert h.dtype == kernels.DTYPE
-        assert_close(h, reference.rnn_cell_forward(**cell), TOLERANCE[kernels.DTYPE.name], sizes)
+        given = random_cell(cell, *sizes)
+        state = step(*as_dtype(kernels, *given.values()))
+        expected = reference.CELLS[cell].forward(**given)
+        assert {array.dtype for array in (state if cell == "lstm" else [state])} == {kernels.DTYPE}
+        assert_close(state, expected, TOLERANCE[kernels.DTYPE.name], sizes)
 
 
-def test_rnn_cell_backward_is_the_reference(kernels):
+@every_cell
+def test_cell_backward_is_the_reference(kernels, cell):
+    step_backward = getattr(kernels, f"{cell}_cell_backward")
     for sizes in CELL_SIZES:
-        cell = random_cell(*sizes)
-        dh = normal(np.random.default_rng(0), *cell["h_prev"].shape)
-        arguments = [dh, cell["x"], cell["h_prev"], reference.rnn_cell_forward(**cell)]
-        results = kernels.rnn_cell_backward(*as_dtype(kernels, *arguments, cell["weight_ih"], cell["weight_hh"]))
-        for result, expected in zip(results, reference.rnn_cell_backward(dh, **cell)[:-1], strict=True):
+        given = random_cell(cell, *sizes)
+        dstate = normal(np.random.default_rng(0), reference.CELLS[cell].S, *given["h_prev"].shape)
+        arguments, expected = [*dstate, *given.values()], reference.CELLS[cell].backward(*dstate, **given)
+        if cell == "rnn":  # takes h and not the biases, of which it gives one gradient
+            arguments[3:] = [reference.rnn_cell_forward(**given), given["weight_ih"], given["weight_hh"]]
+            expected = expected[:-1]
+        for result, exact in zip(step_backward(*as_dtype(kernels, *arguments)), expected, strict=True):
             assert result.dtype == kernels.DTYPE
-            assert_close(result, expected, TOLERANCE[kernels.DTYPE.name], sizes)
+            assert_close(result, exact, TOLERANCE[kernels.DTYPE.name], sizes)
 
 
-def test_rnn_cell_takes_arrays_of_any_strides(kernels):
-    cell = as_dtype(kernels, *random_cell(5, 6, 7).values())
-    strided = [np.asfortranarray(array) for array in cell[:4]] + [np.repeat(array, 2)[::2] for array in cell[4:]]
-    np.testing.assert_array_equal(kernels.rnn_cell(*strided), kernels.rnn_cell(*cell))
+@every_cell
+def test_cell_takes_arrays_of_any_strides(kernels, cell):
+    given = as_dtype(kernels, *random_cell(cell, 5, 6, 7).values())
+    strided = [np.asfortranarray(array) if array.ndim == 2 else np.repeat(array, 2)[::2] for array in given]
+    step = getattr(kernels, f"{cell}_cell")
+    np.testing.assert_array_equal(step(*strided), step(*given))
 
 
 # Softmax and cross-entropy --------------------------------------------------------------------------------------
@@ -582,20 +645,21 @@ class Task:
         return self.symbols[at], self.symbols[at + 1], (position + T) % self.length
 
 
-def text_task(H: int = 9, L: int = 2, B: int = 3, **settings) -> Task:
+def text_task(H: int = 9, L: int = 2, B: int = 3, cell: str = "rnn", **settings) -> Task:
     """A text of 5 symbols, read by B readers in chunks of 7, 7, 7 and 2."""
     rng = np.random.default_rng((H, L, B))
     symbols, starts = rng.integers(0, 5, 23 * B + 1), 23 * np.arange(B)
-    return Task(random_params(rng, 5, H, L), symbols, starts, length=23, seq_length=7, **settings)
+    return Task(random_params(rng, 5, H, L, cell), symbols, starts, length=23, seq_length=7, **settings)
 
 
-def documents_task(**settings) -> Task:
+def documents_task(cell: str = "rnn", **settings) -> Task:
     """Documents with an END before each and after the last; the last of three readers goes on at the first ones."""
     rng = np.random.default_rng(0)
     symbols = rng.integers(0, 5, 41)
     symbols[[0, 4, 5, 11, 20, 29, 33, 40]] = 5
     starts = np.array([0, 11, 29])
-    return Task(random_params(rng, 6, 9, 2), symbols, starts, length=18, seq_length=7, period=40, end=5, **settings)
+    params = random_params(rng, 6, 9, 2, cell)
+    return Task(params, symbols, starts, length=18, seq_length=7, period=40, end=5, **settings)
 
 
 CONSTANTS = {"momentum": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
@@ -650,11 +714,10 @@ def reference_training(task: Task, learning_rates: list[float]) -> tuple[referen
         constants["alpha"] = constants.pop("beta2")
     optimizer = reference.Optimizer(getattr(reference, task.optimizer), task.weight_decay, **constants)
     params, position, state, losses, norm = task.params, 0, None, [], 0.0
-    L, end = sum(name.startswith("rnn.weight_hh") for name in params), None if task.end < 0 else task.end
+    L, H, end = reference.num_layers(params), params["head.weight"].shape[1], None if task.end < 0 else task.end
     for step, learning_rate in enumerate(learning_rates, 1):
         inputs, targets, position = task.chunk(position)
-        sizes = L, *inputs.shape, len(params["rnn.bias_hh_l0"])
-        masks = dropout_masks(task.seed, step, *sizes, task.dropout) if task.dropout else None
+        masks = dropout_masks(task.seed, step, L, *inputs.shape, H, task.dropout) if task.dropout else None
         loss, grads, state = reference.loss_and_grad(params, inputs, targets, state, end, masks)
         grads, norm = reference.clip_norm(grads, task.clip_norm)
         params = optimizer.update(params, reference.clip_value(grads, task.clip_value), learning_rate)
@@ -679,7 +742,12 @@ TASKS = {
     "dropout and documents": documents_task(dropout=0.6, seed=7, optimizer="sgd"),
     "one row, one unit": text_task(H=1, L=1, B=1),
     "more than 4096 parameters": text_task(H=65, L=2, B=5, optimizer="sgd", clip_norm=0.5, dropout=0.1),
+    "gru": text_task(H=33, B=7, cell="gru", dropout=0.3, seed=5, clip_norm=0.5, weight_decay=0.3),
+    "lstm": text_task(H=33, B=7, cell="lstm", dropout=0.3, seed=5, clip_norm=0.5, weight_decay=0.3),
+    "documents by gru": documents_task("gru", dropout=0.6, seed=7, optimizer="sgd"),
+    "documents by lstm": documents_task("lstm", dropout=0.6, seed=7, optimizer="sgd"),
 }
+GATED = ("gru", "lstm", "documents by gru", "documents by lstm")
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -708,10 +776,12 @@ def test_trainer_reads_codes_of_every_width(kernels, codes_dtype):
         assert training.everything() == expected.everything()
 
 
-@pytest.mark.parametrize("name", ["adam with all settings", "dropout and documents", "more than 4096 parameters"])
+@pytest.mark.parametrize(
+    "name", ["adam with all settings", "dropout and documents", "more than 4096 parameters", *GATED]
+)
 def test_trainer_gives_the_same_bits_for_any_number_of_threads_and_of_steps_a_call(kernels, name):
     expected = None
-    for num_threads, steps in itertools.product((1, 2, 3, 5), (1, 4, len(LEARNING_RATES))):
+    for num_threads, steps in itertools.product((1, 2, 3, 5, 8), (1, 4, len(LEARNING_RATES))):
         training = Training(kernels, TASKS[name], num_threads)
         calls = [LEARNING_RATES[i : i + steps] for i in range(0, len(LEARNING_RATES), steps)]
         losses = [training.train(call) for call in calls]
@@ -730,7 +800,7 @@ def test_trainer_counts_steps_position_and_passes(kernels):
 
 
 def test_restored_trainer_goes_on_with_the_same_bits(kernels):
-    for name in ("adam", "dropout and documents"):
+    for name in ("adam", "dropout and documents", *GATED):
         whole, first, second = (Training(kernels, TASKS[name]) for _ in range(3))
         whole.train(LEARNING_RATES)
         first.train(LEARNING_RATES[:5])
@@ -743,7 +813,8 @@ def test_restored_trainer_goes_on_with_the_same_bits(kernels):
 
 
 def test_training_leaves_zero_what_lies_behind_the_hidden_size(kernels):
-    for name, num_threads in itertools.product(("adam with all settings", "dropout and documents", "rmsprop"), (1, 3)):
+    names = ("adam with all settings", "dropout and documents", "rmsprop", *GATED)
+    for name, num_threads in itertools.product(names, (1, 3)):
         training = Training(kernels, TASKS[name], num_threads)
         training.train(LEARNING_RATES)
         padding = padding_of(training.network)
@@ -752,15 +823,18 @@ def test_training_leaves_zero_what_lies_behind_the_hidden_size(kernels):
             assert np.all(arena[padding] == 0)
 
 
-def test_views_share_the_arena_and_do_not_overlap(kernels):
+@every_cell
+def test_views_share_the_arena_and_do_not_overlap(kernels, cell):
     for V, H, L in itertools.product((1, 5, 65), (1, 16, 17, 256, 300), (1, 3)):
-        network = kernels.Network(V, H, L)
+        network = kernels.Network(V, H, L, cell=cell)
         assert (network.vocab_size, network.hidden_size, network.num_layers) == (V, H, L)
         arena = np.zeros(network.arena_size, kernels.DTYPE)
         for view in network.views(arena).values():
             view += 1
-        shapes = {name: p.shape for name, p in reference.random_params(np.random.default_rng(0), V, H, L).items()}
+        params = reference.random_params(np.random.default_rng(0), V, H, L, cell)
+        shapes = {name: p.shape for name, p in params.items()}
         assert {name: view.shape for name, view in network.views(arena).items()} == shapes
+        assert network.state_shape(4) == reference.state_shape(params, 4)
         assert arena.max() == 1
         assert arena.sum() == sum(int(np.prod(shape)) for shape in shapes.values())
 
@@ -791,8 +865,9 @@ def test_dropout_of_a_unit_says_nothing_of_another_layer_step_row_unit_or_seed()
         assert abs(products.mean()) < 5 / np.sqrt(products.size), what
 
 
-def test_first_step_with_dropout_moves_the_parameters_by_the_gradient_of_the_masked_network(kernels64):
-    task, learning_rate = text_task(dropout=0.4, seed=11, optimizer="sgd"), 1e-3
+@every_cell
+def test_first_step_with_dropout_moves_the_parameters_by_the_gradient_of_the_masked_network(kernels64, cell):
+    task, learning_rate = text_task(cell=cell, dropout=0.4, seed=11, optimizer="sgd"), 1e-3
     training = Training(kernels64, task)
     (loss,) = training.train([learning_rate])
     inputs, targets, _ = task.chunk(0)
@@ -814,10 +889,11 @@ def assert_next_step_is_refused(training: Training) -> None:
     assert (training.trainer.step, training.trainer.position) == (step, position)
 
 
+@pytest.mark.parametrize("task", ["adam with all settings", "gru", "lstm"])
 @pytest.mark.parametrize("name", ["rnn.weight_ih_l0", "rnn.weight_hh_l1", "rnn.bias_hh_l0", "head.weight", "head.bias"])
-def test_training_stops_at_a_parameter_that_is_nan_and_leaves_all_as_it_was(kernels, name):
+def test_training_stops_at_a_parameter_that_is_nan_and_leaves_all_as_it_was(kernels, name, task):
     for num_threads in (1, 3):
-        training = Training(kernels, TASKS["adam with all settings"], num_threads)
+        training = Training(kernels, TASKS[task], num_threads)
         training.train(LEARNING_RATES[:2])
         training.network.views(training.parameters)[name].flat[:] = np.nan
         assert_next_step_is_refused(training)
@@ -888,10 +964,12 @@ DISTRIBUTIONS = [
 ]
 
 
-def random_sampler(kernels: ModuleType, B: int, V: int = 17, H: int = 9, L: int = 2, end: int = -1, **distribution):
+def random_sampler(
+    kernels: ModuleType, B: int, V: int = 17, H: int = 9, L: int = 2, cell: str = "rnn", end: int = -1, **distribution
+):
     """A sampler of B rows, its parameters, and symbols (4, B) that it has read."""
     rng = np.random.default_rng((B, V, H, L))
-    params = random_params(rng, V, H, L)
+    params = random_params(rng, V, H, L, cell)
     params["head.weight"] *= 4  # strong opinions
     network = network_of(kernels, params)
     sampler = kernels.Sampler(network, arena_of(network, params, kernels.DTYPE), B, end=end, **distribution)
@@ -928,20 +1006,24 @@ def test_sampler_weights_are_the_filtered_probabilities_of_the_reference(kernels
         assert_close(sampler.get_state(), state, tolerance)
 
 
-def test_sampler_weights_are_right_for_every_shape(kernels):
+@every_cell
+def test_sampler_weights_are_right_for_every_shape(kernels, cell):
     for sizes in itertools.product((1, 2, 7), (1, 2, 15, 16, 17, 65, 300), (1, 17, 64, 100), (1, 2)):
-        sampler, params, prompt = random_sampler(kernels, *sizes)
+        sampler, params, prompt = random_sampler(kernels, *sizes, cell)
         expected = reference.softmax(reference.forward(params, prompt)[0][-1])
         assert_close(probabilities(sampler), expected, TOLERANCE[kernels.DTYPE.name], sizes)
 
 
-def test_sampler_reads_a_prompt_of_no_symbols_and_starts_from_a_given_state(kernels):
-    sampler, params, prompt = random_sampler(kernels, 3)
-    state = float32_numbers(np.random.default_rng(0).uniform(-1, 1, (2, 3, 9)))
+@every_cell
+def test_sampler_reads_a_prompt_of_no_symbols_and_starts_from_a_given_state(kernels, cell):
+    sampler, params, _ = random_sampler(kernels, 3, cell=cell)
+    state = float32_numbers(np.random.default_rng(0).uniform(-1, 1, reference.state_shape(params, 3)))
     sampler.set_state(state.astype(kernels.DTYPE))
     sampler.feed(np.zeros((0, 3), np.int32))
-    logits = reference.head_forward(state[-1], params["head.weight"], params["head.bias"])
+    h = state[0, -1] if cell == "lstm" else state[-1]
+    logits = reference.head_forward(h, params["head.weight"], params["head.bias"])
     assert_close(probabilities(sampler), reference.softmax(logits), TOLERANCE[kernels.DTYPE.name])
+    np.testing.assert_array_equal(sampler.get_state(), state)
 
 
 def test_sampler_weights_of_equals_keep_the_lower_index(kernels):
@@ -968,10 +1050,11 @@ def test_top_k_of_one_is_greedy_at_every_temperature(kernels):
         np.testing.assert_array_equal(sampler.weights() > 0, greedy.weights() > 0, err_msg=f"{temperature}")
 
 
-def test_draw_is_the_sample_index_of_the_reference_with_one_double_for_each_symbol(kernels64):
+@every_cell
+def test_draw_is_the_sample_index_of_the_reference_with_one_double_for_each_symbol(kernels64, cell):
     T, B = 12, 5
     for distribution in DISTRIBUTIONS[::7]:
-        sampler, params, prompt = random_sampler(kernels64, B, **distribution)
+        sampler, params, prompt = random_sampler(kernels64, B, cell=cell, **distribution)
         symbols, steps = draw(sampler, np.random.default_rng(1), T, B)
         assert steps == T
         uniforms = np.random.default_rng(1).random((T, B))
@@ -1028,8 +1111,9 @@ def test_row_that_has_drawn_end_keeps_it_and_takes_no_more_doubles(kernels):
     assert generator.random() == used.random()
 
 
-def test_sampler_after_end_starts_from_a_zero_state(kernels):
-    sampler, params, _ = random_sampler(kernels, 2, end=16)
+@every_cell
+def test_sampler_after_end_starts_from_a_zero_state(kernels, cell):
+    sampler, params, _ = random_sampler(kernels, 2, cell=cell, end=16)
     sampler.feed(np.array([[3, 16]], np.int32))
     sampler.feed(np.array([[16, 16]], np.int32))
     expected = reference.softmax(reference.forward(params, np.array([[16, 16]]))[0][-1])
@@ -1116,35 +1200,43 @@ def test_public_functions_take_the_dtype_of_the_arrays_and_integers_of_any_type(
     logits = logits.astype(dtype)
     assert charrnn.kernels.softmax(logits).dtype == dtype
     assert charrnn.kernels.softmax(logits=logits).dtype == dtype
-    assert charrnn.kernels.tanh(logits[0]).dtype == dtype
+    for function in (charrnn.kernels.exp, charrnn.kernels.sigmoid, charrnn.kernels.tanh):
+        assert function(logits[0]).dtype == dtype
     for integers in (np.uint8, np.uint16, np.int32, np.int64):
         loss = charrnn.kernels.cross_entropy(logits, targets.astype(integers))
         assert loss == pytest.approx(reference.cross_entropy_forward(logits, targets), rel=1e-5)
-    network = charrnn.kernels.Network(5, 3, 2, dtype=dtype)
-    parameters, gradients = np.zeros((2, network.arena_size), dtype)
-    inputs, targets = np.zeros((3, 2), np.uint8), np.ones((3, 2), np.int64)
-    loss, state = charrnn.kernels.bptt(network, parameters, inputs, targets, gradients)
-    assert loss == pytest.approx(np.log(5), rel=1e-6)
-    assert (state.shape, state.dtype) == ((2, 2, 3), dtype)
+    for cell in reference.CELLS:
+        network = charrnn.kernels.Network(5, 3, 2, dtype=dtype, cell=cell)
+        parameters, gradients = np.zeros((2, network.arena_size), dtype)
+        inputs, targets = np.zeros((3, 2), np.uint8), np.ones((3, 2), np.int64)
+        loss, state = charrnn.kernels.bptt(network, parameters, inputs, targets, gradients)
+        assert loss == pytest.approx(np.log(5), rel=1e-6)
+        assert (state.shape, state.dtype) == ((2, 2, 2, 3) if cell == "lstm" else (2, 2, 3), dtype)
 
 
 X = np.zeros((2, 3))
-CELL = {"x": (2, 3), "h_prev": (2, 4), "weight_ih": (4, 3), "weight_hh": (4, 4), "bias_ih": (4,), "bias_hh": (4,)}
-CELL_BACKWARD = {"dh": (2, 4), "x": (2, 3), "h_prev": (2, 4), "h": (2, 4), "weight_ih": (4, 3), "weight_hh": (4, 4)}
 BPTT = {"inputs": ((0, 1),), "targets": ((2, 1),), "state": None, "sizes": (3, 2, 1), "arena_size": None}
 
 
-def call_cell(**shapes):
-    return charrnn.kernels.rnn_cell(*(np.zeros(shape) for shape in (CELL | shapes).values()))
+def call_cell(cell="rnn", **shapes):
+    rows, S = 4 * reference.CELLS[cell].G, reference.CELLS[cell].S
+    given = {"x": (2, 3)} | dict.fromkeys(("h_prev", "c_prev")[:S], (2, 4))
+    given |= {"weight_ih": (rows, 3), "weight_hh": (rows, 4), "bias_ih": (rows,), "bias_hh": (rows,)}
+    return getattr(charrnn.kernels, f"{cell}_cell")(*(np.zeros(shape) for shape in (given | shapes).values()))
 
 
-def call_cell_backward(**shapes):
-    return charrnn.kernels.rnn_cell_backward(*(np.zeros(shape) for shape in (CELL_BACKWARD | shapes).values()))
+def call_cell_backward(cell="rnn", **shapes):
+    rows, S = 4 * reference.CELLS[cell].G, reference.CELLS[cell].S
+    given = dict.fromkeys(("dh", "dc")[:S], (2, 4)) | {"x": (2, 3)} | dict.fromkeys(("h_prev", "c_prev")[:S], (2, 4))
+    given |= {"h": (2, 4)} if cell == "rnn" else {}
+    given |= {"weight_ih": (rows, 3), "weight_hh": (rows, 4)}
+    given |= {} if cell == "rnn" else {"bias_ih": (rows,), "bias_hh": (rows,)}
+    return getattr(charrnn.kernels, f"{cell}_cell_backward")(*(np.zeros(shape) for shape in (given | shapes).values()))
 
 
-def call_bptt(num_threads=1, **changes):
+def call_bptt(cell="rnn", num_threads=1, **changes):
     inputs, targets, state, sizes, arena_size = (BPTT | changes).values()
-    network = charrnn.kernels.Network(*sizes, "float64")
+    network = charrnn.kernels.Network(*sizes, "float64", cell)
     arenas = np.zeros((2, arena_size or network.arena_size))
     inputs, targets = np.array(inputs, int), np.array(targets, int)
     return charrnn.kernels.bptt(network, arenas[0], inputs, targets, arenas[1], state, num_threads=num_threads)
@@ -1174,6 +1266,7 @@ WRONG_CALLS = {
     "exp(X[0], np.zeros(2))": "ValueError: out must have length 3 .* got 2",
     "tanh(X)": "ValueError: .*dimensions",
     "tanh(3.0)": "TypeError: .*float32 or float64",
+    "sigmoid(X[0], np.zeros(2))": "ValueError: out must have length 3 .* got 2",
     "sgd(X[0], np.zeros(4), np.zeros(3), learning_rate=0.1)": "ValueError: gradients must have length 3 .* got 4",
     "sgd(X[0], X[1], None, learning_rate=0.1)": "TypeError: .*moments",
     "rmsprop(X[0], X[1], np.zeros(2), learning_rate=0.1)": "ValueError: squares must have length 3 .* got 2",
@@ -1190,8 +1283,12 @@ WRONG_CALLS = {
     "call_bptt(targets=[[0, 3]])": "ValueError: targets must be from 0 to 2, got 3",
     "call_bptt(arena_size=7)": "ValueError: parameters must have length",
     "call_bptt(state=np.zeros((1, 1, 2)))": "ValueError: state must have shape \\(1, 2, 2\\), got \\(1, 1, 2\\)",
+    "call_bptt('lstm', state=np.zeros((1, 2, 2)))": "ValueError: .*(dimensions|must have shape \\(2, 1, 2, 2\\))",
+    "call_bptt('lstm', state=np.zeros((2, 1, 1, 2)))": "ValueError: state must have shape \\(2, 1, 2, 2\\), got",
+    "call_bptt('gru', state=np.zeros((2, 1, 2, 2)))": "ValueError: .*(dimensions|must have shape \\(1, 2, 2\\))",
     "bptt(Network(3, 2), X[0], *np.zeros((2, 1, 1), int), X[1])": "TypeError: .*network",
     "Network(3, 2, 1, 'int32')": "TypeError: dtype must be float32 or float64, got int32",
+    "Network(3, 2, cell='elman')": "ValueError: cell must be .*rnn.*gru.*lstm.*got 'elman'",
 }
 
 
@@ -1225,7 +1322,34 @@ call_cell_backward(h_prev=(3, 4))
 call_cell_backward(h=(1, 4))
 call_cell_backward(weight_ih=(5, 3))
 call_cell_backward(weight_hh=(5, 4))
+call_cell('lstm', c_prev=(1, 4))
+call_cell('lstm', c_prev=(2, 5))
+call_cell_backward('lstm', c_prev=(1, 4))
+call_cell_backward('lstm', c_prev=(2, 5))
+call_cell_backward('lstm', dc=(1, 4))
+call_cell_backward('lstm', dc=(2, 5))
 """.split("\n")[1:-1]
+WRONG_SIZES += [
+    f"{function}({cell!r}, {wrong})"
+    for cell, function, wrong in itertools.product(
+        ("gru", "lstm"),
+        ("call_cell", "call_cell_backward"),
+        (
+            "x=(2, 900_000)",
+            "x=(2, 5)",
+            "x=(3, 3)",
+            "h_prev=(1, 4)",
+            "h_prev=(2, 5)",
+            "weight_ih=(4, 3)",
+            "weight_ih=(17, 3)",
+            "weight_hh=(4, 4)",
+            "weight_hh=(16, 5)",
+            "bias_ih=(4,)",
+            "bias_hh=(1,)",
+        ),
+    )
+]
+WRONG_SIZES += [f"call_cell_backward({cell!r}, dh={shape})" for cell in ("gru", "lstm") for shape in ((1, 4), (2, 5))]
 
 
 def print_what_wrong_sizes_raise() -> None:
