@@ -1,4 +1,4 @@
-"""exp and tanh over the whole range, in every build that this CPU runs: how far from the exact result they may be.
+"""exp, sigmoid and tanh over the whole range, in every build that this CPU runs: how far from exact they may be.
 
 An error is |result - exact| in units of the last place of the exact result: 0.5 at most where each is correctly
 rounded. The exact result is that of a wider type: float64 for float32, the 80 bits of x87 for float64.
@@ -17,6 +17,8 @@ from test_kernels import MODULES
 MAX_ERROR_OF_EXP = 1.1
 MAX_ERROR_OF_SUBNORMAL_EXP = 0.8
 MAX_ERROR_OF_TANH = 2.8
+MAX_ERROR_OF_SIGMOID = 2.8
+MAX_ERROR_OF_SUBNORMAL_SIGMOID = 2.8
 
 WIDER = {np.dtype(np.float32): np.float64, np.dtype(np.float64): np.longdouble}
 MODULES_BY_DTYPE = {
@@ -28,6 +30,8 @@ def every_module_of(dtype: type):
     modules = MODULES_BY_DTYPE[np.dtype(dtype)]
     return pytest.mark.parametrize("kernels", modules.values(), ids=modules.keys())
 
+
+FUNCTIONS = ("exp", "sigmoid", "tanh")
 
 every_module = pytest.mark.parametrize("kernels", MODULES.values(), ids=MODULES.keys())
 needs_80_bits = pytest.mark.skipif(
@@ -51,6 +55,10 @@ def largest_error(function, exact_function, x: np.ndarray, subnormal: bool = Fal
     selected = (np.abs(exact) < np.finfo(x.dtype).tiny) == subnormal
     assert selected.any()
     return float(errors(function(x), exact)[selected].max())
+
+
+def exact_sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
 
 
 def bounds_of_exp(dtype: np.dtype) -> tuple[float, float, float]:
@@ -97,6 +105,13 @@ def test_tanh_of_float32_is_within_its_bound_for_all_exponents(kernels):
     assert largest_error(kernels.tanh, np.tanh, x, subnormal=True) == 0
 
 
+@every_module_of(np.float32)
+def test_sigmoid_of_float32_is_within_its_bounds_for_all_exponents(kernels):
+    x = float32_sample()
+    assert largest_error(kernels.sigmoid, exact_sigmoid, x) <= MAX_ERROR_OF_SIGMOID
+    assert largest_error(kernels.sigmoid, exact_sigmoid, x, subnormal=True) <= MAX_ERROR_OF_SUBNORMAL_SIGMOID
+
+
 @needs_80_bits
 @every_module_of(np.float64)
 def test_exp_of_float64_is_within_its_bounds_for_all_exponents(kernels):
@@ -111,6 +126,14 @@ def test_tanh_of_float64_is_within_its_bound_for_all_exponents(kernels):
     x = float64_sample()
     assert largest_error(kernels.tanh, np.tanh, x) <= MAX_ERROR_OF_TANH
     assert largest_error(kernels.tanh, np.tanh, x, subnormal=True) == 0
+
+
+@needs_80_bits
+@every_module_of(np.float64)
+def test_sigmoid_of_float64_is_within_its_bounds_for_all_exponents(kernels):
+    x = float64_sample()
+    assert largest_error(kernels.sigmoid, exact_sigmoid, x) <= MAX_ERROR_OF_SIGMOID
+    assert largest_error(kernels.sigmoid, exact_sigmoid, x, subnormal=True) <= MAX_ERROR_OF_SUBNORMAL_SIGMOID
 
 
 @every_module
@@ -141,6 +164,13 @@ def test_tanh_at_the_ends_and_at_zero(kernels):
 
 
 @every_module
+def test_sigmoid_at_the_ends_and_at_zero(kernels):
+    info = np.finfo(kernels.DTYPE)
+    x = np.array([-np.inf, -info.max, -1e4, -0.0, 0.0, 1e4, info.max, np.inf], kernels.DTYPE)
+    np.testing.assert_array_equal(kernels.sigmoid(x), [0, 0, 0, 0.5, 0.5, 1, 1, 1])
+
+
+@every_module
 def test_tanh_of_tiny_numbers_is_the_number(kernels):
     info = np.finfo(kernels.DTYPE)
     tiny = info.smallest_subnormal * np.array([1, 2, 3, 1000], kernels.DTYPE)
@@ -149,7 +179,7 @@ def test_tanh_of_tiny_numbers_is_the_number(kernels):
 
 
 @every_module
-@pytest.mark.parametrize("function", ["exp", "tanh"])
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_nan_gives_nan_and_leaves_its_neighbours_alone(kernels, function):
     x = np.linspace(-3, 3, 40).astype(kernels.DTYPE)
     without, at = getattr(kernels, function)(x), np.array([0, 7, 8, 21, 39])
@@ -160,7 +190,7 @@ def test_nan_gives_nan_and_leaves_its_neighbours_alone(kernels, function):
 
 
 @every_module
-@pytest.mark.parametrize(("function", "limit"), [("exp", 80.0), ("tanh", 3.0)])
+@pytest.mark.parametrize(("function", "limit"), [("exp", 80.0), ("sigmoid", 6.0), ("tanh", 3.0)])
 def test_larger_numbers_give_larger_results(kernels, function, limit):
     """Of a hundredth apart, where errors in the last place do not count."""
     assert np.all(np.diff(getattr(kernels, function)(np.arange(-limit, limit, 0.01).astype(kernels.DTYPE))) > 0)
@@ -173,7 +203,14 @@ def test_tanh_never_leaves_minus_one_to_one(kernels):
 
 
 @every_module
-@pytest.mark.parametrize("function", ["exp", "tanh"])
+def test_sigmoid_never_leaves_zero_to_one(kernels):
+    result = kernels.sigmoid(np.linspace(-25, 40, 1_000_001).astype(kernels.DTYPE))
+    assert result.min() > 0
+    assert result.max() == 1
+
+
+@every_module
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_any_length_and_a_given_output_give_the_same_numbers(kernels, function):
     x = np.random.default_rng(0).normal(0, 3, 70).astype(kernels.DTYPE)
     whole = getattr(kernels, function)(x)
