@@ -7,13 +7,15 @@ import threading
 
 import numpy as np
 import pytest
-from reference import filter_probs, forward, loss_and_grad, softmax
+from reference import CELLS, filter_probs, finite_difference, forward, loss_and_grad, softmax, state_shape
 
 import charrnn
 import charrnn.train
 from charrnn import CharRNN, Vocabulary
 
 DTYPES = ("float32", "float64")
+
+every_cell = pytest.mark.parametrize("cell", CELLS)
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +29,9 @@ def names():
     return charrnn.train.train(["ann", "bob", "bo", "cleo"], epochs=30, hidden_size=32)
 
 
-def random_model(vocabulary, hidden_size, num_layers=1, dtype="float64", seed=0):
+def random_model(vocabulary, hidden_size, num_layers=1, dtype="float64", seed=0, cell="rnn"):
     """A model of strong opinions, but not so strong that rounding errors grow from step to step."""
-    model = CharRNN(vocabulary, hidden_size=hidden_size, num_layers=num_layers, dtype=dtype)
+    model = CharRNN(vocabulary, cell=cell, hidden_size=hidden_size, num_layers=num_layers, dtype=dtype)
     rng = np.random.default_rng(seed)
     for parameter in model.state_dict().values():
         parameter[...] = rng.normal(0, 0.8 / math.sqrt(hidden_size), parameter.shape)
@@ -86,28 +88,30 @@ def test_notebook_probabilities_agree_to_1e_12():
 # Parameters -----------------------------------------------------------------------------------------------------
 
 
-def test_state_dict_has_pytorch_names_and_shapes():
-    shapes = {name: array.shape for name, array in CharRNN("abc", hidden_size=5, num_layers=2).state_dict().items()}
-    assert shapes == {
-        "rnn.weight_ih_l0": (5, 3),
-        "rnn.weight_hh_l0": (5, 5),
-        "rnn.bias_ih_l0": (5,),
-        "rnn.bias_hh_l0": (5,),
-        "rnn.weight_ih_l1": (5, 5),
-        "rnn.weight_hh_l1": (5, 5),
-        "rnn.bias_ih_l1": (5,),
-        "rnn.bias_hh_l1": (5,),
+@pytest.mark.parametrize("cell, rows", [("rnn", 5), ("gru", 15), ("lstm", 20)])
+def test_state_dict_has_pytorch_names_and_shapes(cell, rows):
+    model = CharRNN("abc", cell=cell, hidden_size=5, num_layers=2)
+    assert {name: array.shape for name, array in model.state_dict().items()} == {
+        "rnn.weight_ih_l0": (rows, 3),
+        "rnn.weight_hh_l0": (rows, 5),
+        "rnn.bias_ih_l0": (rows,),
+        "rnn.bias_hh_l0": (rows,),
+        "rnn.weight_ih_l1": (rows, 5),
+        "rnn.weight_hh_l1": (rows, 5),
+        "rnn.bias_ih_l1": (rows,),
+        "rnn.bias_hh_l1": (rows,),
         "head.weight": (3, 5),
         "head.bias": (3,),
     }
 
 
+@every_cell
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_from_state_dict_reads_sizes_and_precision(dtype):
-    model = random_model("abcd", 7, 3, dtype)
+def test_from_state_dict_reads_cell_sizes_and_precision(dtype, cell):
+    model = random_model("abcd", 7, 3, dtype, cell=cell)
     again = CharRNN.from_state_dict("abcd", model.state_dict())
     assert repr(again) == repr(model)
-    assert again.dtype == dtype
+    assert (again.cell, again.dtype) == (cell, dtype)
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(again.state_dict()[name], array)
     assert again.log_prob("abcdabcd").tolist() == model.log_prob("abcdabcd").tolist()
@@ -138,6 +142,8 @@ def test_one_symbol_more_than_characters_is_end():
         (lambda s: s.update({"head.weight": np.zeros((9, 4))}), "head.weight must have 3 rows"),
         (lambda s: s.update({"head.weight": np.zeros(9)}), "head.weight must have 2 dimensions"),
         (lambda s: s.update({"head.bias": np.zeros(3, int)}), "head.bias must be an array of floating-point"),
+        (lambda s: s.update({"rnn.weight_hh_l0": np.zeros((8, 4))}), "rnn.weight_hh_l0 must have"),
+        (lambda s: s.update({"rnn.weight_hh_l0": np.zeros((12, 4))}), "rnn.weight_ih_l0 must have shape"),
     ],
 )
 def test_from_state_dict_names_what_is_wrong(change, message):
@@ -153,15 +159,27 @@ def test_model_survives_pickle_and_deepcopy(names):
         assert again.history.steps == names.history.steps
 
 
+@every_cell
+def test_every_cell_survives_a_file_pickle_and_deepcopy(tmp_path, cell):
+    model = random_model("abc\n", 17, 2, "float32", cell=cell)
+    model.save(tmp_path / "model.safetensors")
+    again = [charrnn.load(tmp_path / "model.safetensors"), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)]
+    for other in again:
+        assert repr(other) == repr(model)
+        assert other.log_prob("abc\nab").tolist() == model.log_prob("abc\nab").tolist()
+        assert other.sample("a", 50, rng=0) == model.sample("a", 50, rng=0)
+
+
+@every_cell
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("float32", 2e-5)])
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize("end", [False, True])
-def test_forward_and_gradients_are_those_of_the_reference(dtype, tolerance, num_layers, end):
-    model = random_model(Vocabulary("abcdefg", end=end), 20, num_layers, dtype)
+def test_forward_and_gradients_are_those_of_the_reference(dtype, tolerance, num_layers, end, cell):
+    model = random_model(Vocabulary("abcdefg", end=end), 20, num_layers, dtype, cell=cell)
     params = {name: array.astype(np.float64) for name, array in model.state_dict().items()}
     rng = np.random.default_rng(1)
     inputs, targets = rng.integers(0, len(model.vocabulary), (2, 9, 5))
-    state = rng.normal(size=(num_layers, 5, 20)).astype(dtype)
+    state = rng.normal(size=state_shape(params, 5)).astype(dtype)
 
     logits, last = model.forward(inputs, state)
     expected, expected_last = forward(params, inputs, state, end=model.vocabulary.end)
@@ -177,28 +195,119 @@ def test_forward_and_gradients_are_those_of_the_reference(dtype, tolerance, num_
     np.testing.assert_allclose(last, expected_last, atol=tolerance)
 
 
-def test_pytorch_loads_a_saved_file_and_gives_the_same_logits(tmp_path):
+@every_cell
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_gradients_agree_with_finite_differences(num_layers, cell):
+    model = random_model(Vocabulary("abcd", end=True), 5, num_layers, cell=cell)
+    rng = np.random.default_rng(1)
+    inputs, targets = rng.integers(0, 5, (2, 6, 3))
+    inputs[3, 0] = model.vocabulary.end
+    parameters = model.state_dict()
+    state = rng.normal(size=state_shape(parameters, 3))
+    _, grads, _ = model.loss_and_grad(inputs, targets, state)
+    for name, parameter in parameters.items():
+        given = parameter.copy()
+
+        def loss_at(value, parameter=parameter):
+            parameter[...] = value
+            return model.loss_and_grad(inputs, targets, state)[0]
+
+        difference = finite_difference(loss_at, given)
+        parameter[...] = given
+        assert np.linalg.norm(grads[name] - difference) < 1e-6 * np.linalg.norm(difference), name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_state_of_an_lstm_may_be_the_tuple_of_pytorch(dtype):
+    model = random_model("abc", 6, 2, dtype, cell="lstm")
+    inputs = np.random.default_rng(0).integers(0, 3, (4, 5))
+    state = np.random.default_rng(0).normal(size=(2, 2, 5, 6))
+    logits, last = model.forward(inputs, tuple(state))
+    expected, expected_last = model.forward(inputs, state)
+    assert last.shape == (2, 2, 5, 6)
+    np.testing.assert_array_equal(logits, expected)
+    np.testing.assert_array_equal(last, expected_last)
+    assert model.loss_and_grad(inputs, inputs, (*state,))[0] == model.loss_and_grad(inputs, inputs, state)[0]
+    for wrong in (state[0], (state[0], state[1], state[1]), (state[0], state[1][:1])):
+        with pytest.raises(ValueError, match="state must have"):
+            model.forward(inputs, wrong)
+
+
+# PyTorch --------------------------------------------------------------------------------------------------------
+
+
+def torch_module(cell, vocab_size, hidden_size, num_layers, dtype):
+    """PyTorch's network of these sizes, with its own initial parameters."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch.manual_seed(0)
+    rnn = getattr(torch.nn, cell.upper())(vocab_size, hidden_size, num_layers)
+    modules = torch.nn.ModuleDict({"rnn": rnn, "head": torch.nn.Linear(hidden_size, vocab_size)})
+    return modules.to(getattr(torch, dtype))
+
+
+def torch_forward(modules, inputs, state=None):
+    """Logits and the state as this project has it: h and c of an LSTM stacked."""
+    import torch
+
+    weight = modules["head"].weight
+    one_hot = torch.nn.functional.one_hot(torch.tensor(inputs), len(weight)).to(weight.dtype)
+    if state is not None:
+        state = torch.tensor(state, dtype=weight.dtype)
+        state = tuple(state) if state.ndim == 4 else state
+    hidden, last = modules["rnn"](one_hot, state)
+    return modules["head"](hidden), torch.stack(last) if isinstance(last, tuple) else last
+
+
+def assert_agrees(actual, expected, what=None):
+    """To 1e-10 of the largest element in float64, 1e-4 in float32."""
+    expected = expected.detach().numpy()
+    tolerance = 1e-10 if expected.dtype == np.float64 else 1e-4
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max(), err_msg=what)
+
+
+@every_cell
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_pytorch_loads_a_saved_file_and_gives_the_same_logits(tmp_path, cell, dtype, num_layers):
+    modules = torch_module(cell, 10, 17, num_layers, dtype)
     from safetensors.torch import load_file
 
-    model = random_model("abcdefghij", 17, 2, "float32")
+    model = random_model("abcdefghij", 17, num_layers, dtype, cell=cell)
     model.save(tmp_path / "model.safetensors")
-
-    class Net(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.rnn = torch.nn.RNN(10, 17, 2)
-            self.head = torch.nn.Linear(17, 10)
-
-    net = Net()
-    net.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    modules.load_state_dict(load_file(tmp_path / "model.safetensors"))
     inputs = np.random.default_rng(0).integers(0, 10, (30, 4))
-    with torch.no_grad():
-        hidden, _ = net.rnn(torch.nn.functional.one_hot(torch.tensor(inputs), 10).float())
-        expected = net.head(hidden).numpy()
-    np.testing.assert_allclose(model.forward(inputs)[0], expected, atol=1e-5)
-    again = CharRNN.from_state_dict("abcdefghij", net.state_dict())
-    assert again.log_prob("abcj").tolist() == model.log_prob("abcj").tolist()
+    for actual, expected in zip(model.forward(inputs), torch_forward(modules, inputs), strict=True):
+        assert_agrees(actual, expected)
+
+
+@every_cell
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_parameters_of_pytorch_give_its_logits_and_gradients(tmp_path, cell, dtype, num_layers):
+    modules = torch_module(cell, 10, 33, num_layers, dtype)
+    import torch
+    from safetensors.numpy import load_file
+    from safetensors.torch import save_file
+
+    save_file(modules.state_dict(), tmp_path / "torch.safetensors")
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.integers(0, 10, (2, 30, 7))
+    state = rng.normal(size=state_shape({n: p.detach().numpy() for n, p in modules.named_parameters()}, 7))
+    expected_logits, expected_state = torch_forward(modules, inputs, state)
+    expected_loss = torch.nn.functional.cross_entropy(expected_logits.flatten(0, 1), torch.tensor(targets).flatten())
+    expected_loss.backward()
+
+    for state_dict in (modules.state_dict(), load_file(tmp_path / "torch.safetensors")):
+        model = CharRNN.from_state_dict("abcdefghij", state_dict)
+        assert (model.cell, model.num_layers, model.dtype) == (cell, num_layers, dtype)
+        logits, last = model.forward(inputs, state)
+        loss, grads, last_of_loss = model.loss_and_grad(inputs, targets, state)
+        assert_agrees(logits, expected_logits)
+        assert_agrees(last, expected_state)
+        assert_agrees(last_of_loss, expected_state)
+        assert_agrees(loss, expected_loss)
+        for name, parameter in modules.named_parameters():
+            assert_agrees(grads[name], parameter.grad, name)
 
 
 # Sampling -------------------------------------------------------------------------------------------------------
@@ -213,8 +322,19 @@ def test_stream_gives_the_characters_of_sample(hello):
     assert "".join(hello.stream("h", 50, rng=5)) == hello.sample("h", 50, rng=5)
 
 
-def test_each_character_takes_one_double():
-    model = random_model("abcdef", 9)
+@every_cell
+def test_stream_and_sample_many_of_every_cell_give_the_characters_of_sample(cell):
+    for vocabulary in ("abcdef", Vocabulary("abcdef", end=True)):
+        model = random_model(vocabulary, 17, 2, "float32", cell=cell)
+        for seed in range(5):
+            drawn = model.sample("abc", 50, rng=seed)
+            assert "".join(model.stream("abc", 50, rng=seed)) == drawn
+            assert model.sample_many(1, 50, prompt="abc", rng=seed) == [drawn]
+
+
+@every_cell
+def test_each_character_takes_one_double(cell):
+    model = random_model("abcdef", 9, cell=cell)
     for make in (np.random.default_rng, np.random.RandomState):
         rng, counted = make(3), make(3)
         model.sample("a", 37, rng=rng)
@@ -232,9 +352,10 @@ def test_stream_takes_a_double_only_for_characters_asked_for():
     assert rng.random() == counted.random()
 
 
+@every_cell
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_character_is_the_inverse_of_the_cumulative_distribution(dtype):
-    model = random_model("abcdefgh", 12, dtype=dtype)
+def test_character_is_the_inverse_of_the_cumulative_distribution(dtype, cell):
+    model = random_model("abcdefgh", 12, dtype=dtype, cell=cell)
     drawn = model.sample("a", 100, rng=11)
     uniforms = np.random.default_rng(11).random(100)
     for i, u in enumerate(uniforms):
@@ -256,8 +377,9 @@ def test_sampling_frequencies_follow_next_probs():
     "options",
     [{"temperature": 0.3}, {"top_k": 2}, {"top_p": 0.6}, {"top_k": 4, "top_p": 0.5, "temperature": 2}],
 )
-def test_sampling_options_are_those_of_the_reference(options):
-    model = random_model("abcdef", 10)
+@every_cell
+def test_sampling_options_are_those_of_the_reference(options, cell):
+    model = random_model("abcdef", 10, cell=cell)
     logits = model.forward(model.vocabulary.encode("abc")[:, None])[0][-1, 0]
     expected = filter_probs(logits, options.get("temperature", 1), options.get("top_k"), options.get("top_p"))
     expected = expected / expected.sum()
@@ -358,9 +480,10 @@ def test_sample_refuses(hello, arguments, error, message):
 # Scoring --------------------------------------------------------------------------------------------------------
 
 
+@every_cell
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_log_prob_is_that_of_next_probs(dtype):
-    model = random_model("abcdef", 10, dtype=dtype)
+def test_log_prob_is_that_of_next_probs(dtype, cell):
+    model = random_model("abcdef", 10, dtype=dtype, cell=cell)
     text = "abcfed" * 3
     expected = [math.log(model.next_probs(text[:i])[text[i]]) for i in range(1, len(text))]
     np.testing.assert_allclose(model.log_prob(text), expected, atol=1e-5 if dtype == "float32" else 1e-12)
@@ -373,9 +496,10 @@ def test_log_prob_of_a_document_has_its_first_character_and_end(names):
     assert len(names.log_prob("")) == 1
 
 
+@every_cell
 @pytest.mark.parametrize("documents", [False, True])
-def test_log_prob_of_many_texts_is_that_of_each(documents):
-    model = random_model(Vocabulary("abc", end=documents), 10)
+def test_log_prob_of_many_texts_is_that_of_each(documents, cell):
+    model = random_model(Vocabulary("abc", end=documents), 10, cell=cell)
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("abc"), size=n)) for n in rng.integers(0, 400, 150)]
     scores = model.log_prob(texts)
@@ -384,8 +508,9 @@ def test_log_prob_of_many_texts_is_that_of_each(documents):
         np.testing.assert_allclose(score, model.log_prob(text), atol=1e-12)
 
 
-def test_evaluate_is_the_mean_of_log_prob(names):
-    model = random_model("abc", 10)
+@every_cell
+def test_evaluate_is_the_mean_of_log_prob(names, cell):
+    model = random_model("abc", 10, cell=cell)
     text = "abcacbcabbac" * 700
     evaluation = model.evaluate(text)
     assert evaluation.num_chars == len(text) - 1

@@ -54,6 +54,9 @@ def test_every_optimizer_learns(optimizer, learning_rate):
         {"weight_decay": 0.01},
         {"batch_size": 5, "seq_length": 1},
         {"num_layers": 2, "dropout": 0.1},
+        {"cell": "gru"},
+        {"cell": "lstm"},
+        {"cell": "lstm", "num_layers": 2, "dropout": 0.1},
     ],
 )
 def test_every_option_learns(arguments):
@@ -96,7 +99,16 @@ def test_init_from_goes_on_where_the_model_was(tmp_path):
 
 
 @pytest.mark.parametrize("data", [SONG, WORDS * 20], ids=["text", "documents"])
-@pytest.mark.parametrize("arguments", [{}, {"num_layers": 2, "dropout": 0.3}, {"optimizer": "sgd", "dtype": "float64"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"num_layers": 2, "dropout": 0.3},
+        {"optimizer": "sgd", "dtype": "float64"},
+        {"cell": "gru", "dropout": 0.2},
+        {"cell": "lstm", "dropout": 0.2},
+    ],
+)
 def test_seed_fixes_every_bit_for_any_number_of_threads(data, arguments):
     models = [train(data, seed=3, num_threads=n, epochs=3, batch_size=7, **arguments) for n in (1, 1, 2, 3, 8)]
     for model in models[1:]:
