@@ -781,7 +781,7 @@ def test_trainer_reads_codes_of_every_width(kernels, codes_dtype):
 )
 def test_trainer_gives_the_same_bits_for_any_number_of_threads_and_of_steps_a_call(kernels, name):
     expected = None
-    for num_threads, steps in itertools.product((1, 2, 3, 5, 8), (1, 4, len(LEARNING_RATES))):
+    for num_threads, steps in ((1, 1), (1, 4), (1, 9), (2, 1), (2, 9), (3, 4), (5, 1), (8, 9)):
         training = Training(kernels, TASKS[name], num_threads)
         calls = [LEARNING_RATES[i : i + steps] for i in range(0, len(LEARNING_RATES), steps)]
         losses = [training.train(call) for call in calls]
