@@ -278,7 +278,7 @@ class CharRNN:
         """
         length = integer("length", length, 0)
         sampler = self._sampler(1, temperature, top_k, top_p)
-        sampler.feed(self._beginning(prompt))
+        sampler.feed(self._beginning(prompt)[:, None])
         symbols = np.empty(length, np.int32)
         drawn = _draw(sampler.draw, _bit_generator(rng), symbols)
         return self._text(symbols[:drawn], isinstance(prompt, bytes))
@@ -304,7 +304,7 @@ class CharRNN:
         """
         length = integer("length", length, 0)
         sampler = self._sampler(1, temperature, top_k, top_p)
-        sampler.feed(self._beginning(prompt))
+        sampler.feed(self._beginning(prompt)[:, None])
         return self._stream(sampler, length, _bit_generator(rng), isinstance(prompt, bytes))
 
     def _stream(self, sampler: Any, length: int, bit_generator: Any, as_bytes: bool) -> Iterator[Any]:
@@ -379,8 +379,8 @@ class CharRNN:
         'o'
         """
         sampler = self._sampler(1)
-        sampler.feed(self._beginning(prompt))
-        weights = sampler.weights().astype(np.float64)
+        sampler.feed(self._beginning(prompt)[:, None])
+        weights = sampler.weights()[0].astype(np.float64)
         symbols = [*self.vocabulary.characters] + [""] * (self.vocabulary.end is not None)
         return dict(zip(symbols, (weights / weights.sum()).tolist(), strict=True))
 
@@ -544,6 +544,62 @@ class CharRNN:
                     if sizes[column]:
                         yield row, at, losses[: sizes[column], column]
 
+    # Hidden units
+
+    def activations(self, text: str | bytes) -> np.ndarray:
+        """The hidden units after each character of a text, which is read from a zero state, or as a document.
+
+        Parameters
+        ----------
+        text : str or bytes
+            Of any length. Bytes are read as Latin-1.
+
+        Returns
+        -------
+        ndarray, (len(text), L * H)
+            Of the model's dtype; the units of layer 0 first. Unit j of layer l is column `l * hidden_size + j`.
+
+        Raises
+        ------
+        ValueError
+            A character is not in the vocabulary; the message says which and where.
+
+        Examples
+        --------
+        >>> model = charrnn.CharRNN("abc", hidden_size=5, num_layers=2)
+        >>> model.activations("cab").shape
+        (3, 10)
+        """
+        end = [] if self.vocabulary.end is None else [self.vocabulary.end]
+        symbols = np.concatenate([end, self.vocabulary.encode(text, "the text")]).astype(np.int32)
+        return self._hidden(symbols, [state for _, state in self._blocks(symbols)])[len(end) :]
+
+    def _blocks(self, symbols: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(logits (T, V), state before the first step) of each block of about sqrt(n) of these n symbols."""
+        length, state = _block_length(symbols), None
+        for at in range(0, len(symbols), length):
+            logits, after = self.forward(symbols[at : at + length, None], state)
+            yield logits[:, 0], np.zeros_like(after) if state is None else state
+            state = after
+
+    def _hidden(self, symbols: np.ndarray, states: list[np.ndarray]) -> np.ndarray:
+        """h of all layers (n, L H) after each symbol, of the states before the blocks.
+
+        `forward` gives the state after its last step only. All blocks are therefore read once more, side by side, a
+        step a call: that is sqrt(n) calls. A state may have more parts than h, and then h is the first.
+        """
+        length, (L, H) = _block_length(symbols), (self.num_layers, self.hidden_size)
+        if not states:
+            return np.empty((0, L * H), self.dtype)
+        inputs = np.zeros((len(states), length), np.int32)
+        inputs.flat[: len(symbols)] = symbols
+        hidden = np.empty((len(states), length, L, H), self.dtype)
+        state = np.concatenate(states, axis=-2)
+        for t in range(length):
+            _, state = self.forward(inputs[:, t][None], state)
+            hidden[:, t] = np.moveaxis(state.reshape(-1, L, len(states), H)[0], 0, 1)
+        return hidden.reshape(-1, L * H)[: len(symbols)]
+
     # Loops of one's own
 
     def forward(self, inputs: Any, state: Any = None) -> tuple[np.ndarray, np.ndarray]:
@@ -670,6 +726,10 @@ class _Indices:
 
     def indices(self, start: int, stop: int) -> np.ndarray:
         return self.array[start:stop]
+
+
+def _block_length(symbols: np.ndarray) -> int:
+    return math.isqrt(len(symbols)) + 1
 
 
 def _draw(method: Any, bit_generator: Any, *arguments: Any) -> Any:

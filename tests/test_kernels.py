@@ -987,12 +987,26 @@ def reference_filter(logits: np.ndarray, temperature: float, top_k: int, top_p: 
     return reference.filter_probs(logits, temperature, top_k or None, top_p)
 
 
-def draw(sampler, generator: np.random.Generator, T: int, B: int) -> tuple[np.ndarray, int]:
-    """Symbols (T, B), and the number of steps made."""
-    symbols, interface = np.full((T, B), -1, np.int32), generator.bit_generator.ctypes
-    address = ctypes.cast(interface.next_double, ctypes.c_void_p).value
-    steps = sampler.draw(address, interface.state_address, symbols)
-    return symbols, steps
+def addresses(generator: np.random.Generator) -> tuple[int | None, int]:
+    interface = generator.bit_generator.ctypes
+    return ctypes.cast(interface.next_double, ctypes.c_void_p).value, interface.state_address
+
+
+def draw(sampler, generator: np.random.Generator, T: int) -> np.ndarray:
+    """Up to T symbols of a sampler of one row."""
+    symbols = np.full(T, -1, np.int32)
+    drawn = sampler.draw(*addresses(generator), symbols)
+    assert (symbols[drawn:] == -1).all()
+    return symbols[:drawn]
+
+
+def draw_texts(sampler, generator: np.random.Generator, n: int, T: int, prompt: Sequence[int]) -> list[np.ndarray]:
+    """n texts of up to T symbols."""
+    texts, lengths = np.full((n, T), -1, np.int32), np.zeros(n, np.intp)
+    sampler.draw_texts(*addresses(generator), np.array(prompt, np.int32), texts, lengths)
+    for text, length in zip(texts, lengths, strict=True):
+        assert (text[length:] == -1).all()
+    return [text[:length] for text, length in zip(texts, lengths, strict=True)]
 
 
 def test_sampler_weights_are_the_filtered_probabilities_of_the_reference(kernels):
@@ -1052,27 +1066,63 @@ def test_top_k_of_one_is_greedy_at_every_temperature(kernels):
 
 @every_cell
 def test_draw_is_the_sample_index_of_the_reference_with_one_double_for_each_symbol(kernels64, cell):
-    T, B = 12, 5
+    T = 12
     for distribution in DISTRIBUTIONS[::7]:
-        sampler, params, prompt = random_sampler(kernels64, B, cell=cell, **distribution)
-        symbols, steps = draw(sampler, np.random.default_rng(1), T, B)
-        assert steps == T
-        uniforms = np.random.default_rng(1).random((T, B))
+        sampler, params, prompt = random_sampler(kernels64, 1, cell=cell, **distribution)
+        symbols = draw(sampler, np.random.default_rng(1), T)
+        uniforms = np.random.default_rng(1).random(T)
         logits, state = reference.forward(params, prompt)
         for t in range(T):
-            probs = [reference_filter(row, **distribution) for row in logits[-1]]
-            np.testing.assert_array_equal(symbols[t], list(map(reference.sample_index, probs, uniforms[t])))
-            logits, state = reference.forward(params, symbols[t : t + 1], state)
+            probs = reference_filter(logits[-1, 0], **distribution)
+            assert symbols[t] == reference.sample_index(probs, uniforms[t])
+            logits, state = reference.forward(params, symbols[t : t + 1, None], state)
         assert_close(sampler.get_state(), state, 1e-12)
 
 
 def test_draw_is_the_sample_index_of_the_weights(kernels):
     generator, uniforms = np.random.default_rng(2), np.random.default_rng(2)
-    sampler, _, _ = random_sampler(kernels, 3, V=65, H=33, temperature=1.5)
-    for _ in range(200):
-        expected = [reference.sample_index(weights, uniforms.random()) for weights in sampler.weights()]
-        symbols, _ = draw(sampler, generator, 1, 3)
-        np.testing.assert_array_equal(symbols[0], expected)
+    sampler, _, _ = random_sampler(kernels, 1, V=65, H=33, temperature=1.5)
+    for _ in range(500):
+        expected = reference.sample_index(sampler.weights()[0], uniforms.random())
+        assert draw(sampler, generator, 1) == [expected]
+
+
+@every_cell
+def test_texts_drawn_in_rows_are_those_that_the_reference_draws(kernels64, cell):
+    """Each step takes one double for each row that draws; a row whose text is done begins the next one."""
+    T, end, n, B = 9, 2, 23, 4
+    for prompt, end in (([], -1), ([5, 7], -1), ([2], 2), ([2, 5, 7], 2)):
+        _, params, _ = random_sampler(kernels64, 1, cell=cell)
+        network = network_of(kernels64, params)
+        sampler = kernels64.Sampler(network, arena_of(network, params, kernels64.DTYPE), B, end=end)
+        texts = draw_texts(sampler, np.random.default_rng(3), n, T, prompt)
+        uniforms = np.random.default_rng(3)
+        expected: list[list[int]] = []
+        rows: list[tuple[list[int], list[int]] | None] = [None] * B  # what is read already, and what is drawn
+        while True:
+            for b, row in enumerate(rows):
+                if row is None and len(expected) < n:
+                    expected.append([])
+                    rows[b] = ([], expected[-1])
+            if not any(rows):
+                break
+            for b, row in enumerate(rows):
+                if row is None:
+                    continue
+                read, drawn = row
+                if len(read) < len(prompt):
+                    read.append(prompt[len(read)])
+                if len(read) == len(prompt):
+                    symbols = np.array([*prompt, *drawn])[:, None]
+                    logits = params["head.bias"]
+                    if len(symbols):
+                        logits = reference.forward(params, symbols, end=end if end >= 0 else None)[0][-1, 0]
+                    drawn.append(reference.sample_index(reference.softmax(logits), uniforms.random()))
+                    if len(drawn) == T or drawn[-1] == end:
+                        rows[b] = None
+        assert [text.tolist() for text in texts] == expected
+        if end >= 0:
+            assert len({len(text) for text in texts}) > 2
 
 
 class Uniforms:
@@ -1089,26 +1139,25 @@ def test_draw_of_the_least_and_the_largest_uniform_is_the_first_and_the_last_sym
         for u, which in ((0.0, 0), (1 - 2**-53, -1)):
             sampler, _, _ = random_sampler(kernels, 1, **distribution)
             kept = np.nonzero(sampler.weights()[0])[0]
-            symbols = np.zeros((1, 1), np.int32)
+            symbols = np.zeros(1, np.int32)
             sampler.draw(Uniforms(u).address, 0, symbols)
-            assert symbols[0, 0] == kept[which]
+            assert symbols[0] == kept[which]
 
 
-def test_row_that_has_drawn_end_keeps_it_and_takes_no_more_doubles(kernels):
-    B, T, end = 4, 200, 2
-    generator = np.random.default_rng(3)
-    sampler, _, _ = random_sampler(kernels, B, end=end)
-    symbols, steps = draw(sampler, generator, T, B)
-    assert 1 < steps < T
-    lengths = [list(row).index(end) + 1 for row in symbols[:steps].T]
-    assert len(set(lengths)) > 1
-    assert max(lengths) == steps
-    for row, length in zip(symbols[:steps].T, lengths, strict=True):
-        assert (row[length:] == end).all()
-    assert (symbols[steps:] == -1).all()
+def test_draw_stops_at_end_and_takes_no_more_doubles(kernels):
+    generator, end = np.random.default_rng(3), 2
+    sampler, _, _ = random_sampler(kernels, 1, end=end)
+    symbols = draw(sampler, generator, 2000)
+    assert 1 < len(symbols) < 2000
+    assert list(symbols).index(end) == len(symbols) - 1
     used = np.random.default_rng(3)
-    used.random(sum(lengths))
+    used.random(len(symbols))
     assert generator.random() == used.random()
+
+
+def test_draw_is_for_one_row(kernels):
+    with pytest.raises(ValueError, match="must have length 1"):
+        draw(random_sampler(kernels, 2)[0], np.random.default_rng(0), 3)
 
 
 @every_cell

@@ -645,31 +645,35 @@ cdef class Sampler(Engine):
         for b in range(batch_size):
             self.bias_rows[b] = head.bias
 
-    # One row. next_double and bit_generator are the addresses in a NumPy bit generator's ctypes interface.
-
-    def feed(self, const int[::1] symbols not None):
-        """Read these; what `draw` and `weights` say next is what follows them."""
-        cdef Py_ssize_t t
+    def feed(self, const int[:, ::1] inputs not None):
+        """Read (T, B) symbols; what `draw` and `weights` say next is what follows them."""
+        cdef Py_ssize_t t, b
         with nogil:
-            for t in range(symbols.shape[0]):
-                self.work.inputs[0] = symbols[t]
+            for t in range(inputs.shape[0]):
+                memcpy(self.work.inputs, &inputs[t, 0], self.work.batch_size * sizeof(int))
                 self.advance()
                 if self.work.interrupted:
                     break
             self.compute_logits()
-            self.compute_weights(0)
+            for b in range(self.work.batch_size):
+                self.compute_weights(b)
         self._finish()
 
     def weights(self):
-        """Probabilities up to a factor, (V,), of the next symbol, after temperature, top_k and top_p."""
-        array = np.empty(self.work.sizes.vocab_size, DTYPE)
-        cdef real[::1] weights = array
-        memcpy(&weights[0], self.row_logits, self.work.sizes.vocab_size * sizeof(real))
+        """Probabilities up to a factor, (B, V), of the next symbol of each row, after temperature, top_k and top_p."""
+        cdef Py_ssize_t b, B = self.work.batch_size, V = self.work.sizes.vocab_size
+        array = np.empty((B, V), DTYPE)
+        cdef real[:, ::1] weights = array
+        for b in range(B):
+            memcpy(&weights[b, 0], self.row_logits + b * self.logits_stride, V * sizeof(real))
         return array
 
+    # To draw, next_double and bit_generator are the addresses in a NumPy bit generator's ctypes interface.
+
     def draw(self, size_t next_double, size_t bit_generator, int[::1] symbols not None):
-        """Draw symbols, each from what precedes it, until there are so many or one is END; how many."""
+        """Draw symbols in the only row, each from what precedes it, until there are so many or one is END; how many."""
         cdef Py_ssize_t t = 0
+        check_length("symbols of a step", self.work.batch_size, 1)
         with nogil:
             while t < symbols.shape[0]:
                 self.work.inputs[0] = symbols[t] = self.one_symbol(0, next_double, bit_generator)
@@ -683,8 +687,6 @@ cdef class Sampler(Engine):
                     break
         self._finish()
         return t
-
-    # Many rows.
 
     def draw_texts(
         self,
