@@ -1,4 +1,4 @@
-"""The command line: train, sample, evaluate, info, bench.
+"""The command line: train, sample, evaluate, show, info, bench.
 
 Results go to stdout, all else to stderr. What takes time to import is imported by the command that needs it, so
 that help is there at once, and whatever goes wrong on the way goes wrong within `main`.
@@ -7,6 +7,7 @@ that help is there at once, and whatever goes wrong on the way goes wrong within
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
 import io
 import itertools
@@ -19,7 +20,7 @@ import sys
 import sysconfig
 import textwrap
 import tokenize
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -96,6 +97,12 @@ SAMPLE_OPTIONS = {
     "temperature": "below 1 the probable becomes more probable, above 1 less; 0: always the most probable character",
     "top_k": "draw from the K most probable characters only",
     "top_p": "draw from the most probable characters only, so many that their probabilities add up to P",
+}
+
+SHOW_OPTIONS = {
+    "length": "characters to show: the first ones",
+    "units": "hidden units to show: those with the longest memory (default: all)",
+    "encoding": "of the text",
 }
 
 BENCH_OPTIONS = {
@@ -499,13 +506,17 @@ def _sample_documents(model: CharRNN, args: argparse.Namespace, options: dict[st
     from charrnn.arguments import integer
     from charrnn.model import ROWS
 
-    if model.vocabulary.end is None:
-        raise ValueError(f"documents must come with a model of documents, got {args.model}, a model of a text")
+    _check_documents(model, args)
     count = 10 if args.count is None else integer("count", args.count, 0)
     rng = np.random.default_rng(None if args.seed is None else integer("seed", args.seed, 0))
     for drawn in range(0, count, ROWS):
         for document in model.sample_many(min(ROWS, count - drawn), **options, rng=rng):
             print(args.prompt + document)
+
+
+def _check_documents(model: CharRNN, args: argparse.Namespace) -> None:
+    if model.vocabulary.end is None:
+        raise ValueError(f"documents must come with a model of documents, got {args.model}, a model of a text")
 
 
 # evaluate
@@ -525,12 +536,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     model = load(args.model)
     data = _data([args.file], args.documents, args.encoding)
-    try:
+    with _hint_at_documents(model):
         evaluation = model.evaluate(data, encoding=args.encoding)
-    except ValueError as error:
-        if model.vocabulary.end is None or not str(error).startswith((repr("\n"), repr("\r"))):
-            raise
-        raise ValueError(f"{error}; is each line a document? then give --documents") from None
     _print_table(
         {
             "nats per character": f"{evaluation.loss:.4f}",
@@ -539,6 +546,58 @@ def _evaluate(args: argparse.Namespace) -> int:
             "characters": f"{evaluation.num_chars}",
         }
     )
+    return 0
+
+
+@contextlib.contextmanager
+def _hint_at_documents(model: CharRNN) -> Iterator[None]:
+    """To be found where documents were read as a text."""
+    try:
+        yield
+    except ValueError as error:
+        if model.vocabulary.end is None or not str(error).startswith((repr("\n"), repr("\r"))):
+            raise
+        raise ValueError(f"{error}; is each line a document? then give --documents") from None
+
+
+# show
+
+
+def _declare_show(parser: argparse.ArgumentParser) -> None:
+    from charrnn.show import page
+
+    parser.epilog = (
+        "The page is one HTML file that needs no other and no network. It colours the text by the surprisal of each\n"
+        "character or by the activation of a hidden unit, and shows the best guesses of the one pointed at.\n\n"
+        "examples:\n"
+        "  charrnn show book.safetensors book.txt\n"
+        "  charrnn show names.safetensors names.txt --documents -o names.html\n"
+        "  charrnn sample book.safetensors | charrnn show book.safetensors -\n"
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model file")
+    parser.add_argument("file", metavar="FILE", help="the text, - for stdin")
+    parser.add_argument(
+        "-o", "--output", metavar="PAGE", default="page.html", help="file for the page (default: %(default)s)"
+    )
+    parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
+    _add_options(parser, page, SHOW_OPTIONS)
+
+
+def _show(args: argparse.Namespace) -> int:
+    from charrnn.files import load
+    from charrnn.show import page
+
+    output = Path(args.output)
+    _check_output("output", output, [args.model, args.file])
+    model = load(args.model)
+    if args.documents:
+        _check_documents(model, args)
+    data = _data([args.file], args.documents, args.encoding)
+    title = "stdin" if args.file == "-" else Path(args.file).name
+    with _hint_at_documents(model):
+        html = page(model, data, **{name: getattr(args, name) for name in SHOW_OPTIONS}, title=title, say=write)
+    output.write_text(html, "ascii")
+    write(f"{output}: {len(html) / 1e6:.1f} MB, to be opened in a browser")
     return 0
 
 
@@ -619,6 +678,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callab
     "train": ("train a model on text", _declare_train, _train),
     "sample": ("draw text from a model", _declare_sample, _sample),
     "evaluate": ("measure how well a model predicts a text", _declare_evaluate, _evaluate),
+    "show": ("colour a text by how a model reads it, on a page for the browser", _declare_show, _show),
     "info": ("show what is in a model file", _declare_info, _info),
     "bench": ("measure the speed here, and its share of what this CPU can do", _declare_bench, _bench),
 }

@@ -77,7 +77,7 @@ def test_without_a_command_there_is_a_short_help_with_three_examples(tmp_path: P
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.count("\n  charrnn ") == 3
     assert len(result.stdout.splitlines()) < 25
-    for command in ("train", "sample", "evaluate", "info"):
+    for command in ("train", "sample", "evaluate", "show", "info"):
         assert command in result.stdout
 
 
@@ -185,6 +185,20 @@ def test_documents_are_scored_each_with_its_end(folder: Path) -> None:
     assert evaluation.num_chars == 13
     assert f"nats per character  {evaluation.loss:.4f}\n" in result.stdout
     assert "characters          13\n" in result.stdout
+
+
+def test_a_text_is_shown_on_a_page(folder: Path, tmp_path: Path) -> None:
+    result = run("show", folder / "hello.safetensors", "-", "--length", 5, cwd=tmp_path, stdin=b"hello world")
+    assert (result.returncode, result.stdout) == (0, "")
+    cut, written = result.stderr.splitlines()
+    assert cut == "shown are the first 5 of 11 characters; a greater length shows more"
+    assert written == "page.html: 0.0 MB, to be opened in a browser"
+    assert "<h1>stdin</h1>" in (tmp_path / "page.html").read_text()
+    options = ["--documents", "--units", 3, "-o", "names.html"]
+    result = run("show", folder / "names.safetensors", folder / "names.txt", *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "3 units of" in result.stderr
+    assert "<h1>names.txt</h1>" in (tmp_path / "names.html").read_text()
 
 
 def test_a_seed_draws_what_the_library_draws(folder: Path) -> None:
@@ -311,6 +325,16 @@ WRONG_INPUTS = {
     "sample names.safetensors -n -1": "--count must be at least 0, got -1",
     "evaluate hello.safetensors fox.txt": "'t' at position 0 of fox.txt is not among",
     "evaluate names.safetensors names.txt": "then give --documents",
+    "show hello.safetensors fox.txt": "'t' at position 0 of fox.txt is not among",
+    "show hello.safetensors empty.txt": "the text must have at least 2 characters",
+    "show hello.safetensors h.txt": "the text must have at least 2 characters",
+    "show hello.safetensors h.txt --length 0": "--length must be at least 1, got 0",
+    "show hello.safetensors h.txt --units 0": "--units must be at least 1, got 0",
+    "show hello.safetensors h.txt --documents": "--documents must come with a model of documents",
+    "show names.safetensors names.txt": "then give --documents",
+    "show names.safetensors names.txt -o names.txt": "--output must be a file of its own, got names.txt",
+    "show names.safetensors names.txt -o missing/page": "--output must be in a folder that exists, got missing",
+    "show fox.txt fox.txt": "fox.txt is not a charrnn model",
     "info fox.txt": "fox.txt is not a charrnn model",
 }
 
@@ -320,12 +344,14 @@ def test_a_wrong_input_is_one_line_on_stderr_and_exit_code_2(
     folder: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "one.txt").write_text("x")
+    (folder / "h.txt").write_text("h")
     (folder / "empty.txt").write_text("")
     monkeypatch.chdir(folder)
     code = cli.main(command.split())
     out, err = capsys.readouterr()
     assert_one_line_error(subprocess.CompletedProcess(command, code, out, err), WRONG_INPUTS[command])
     assert not (folder / "model.safetensors").exists()
+    assert not (folder / "page.html").exists()
 
 
 def test_a_wrong_input_ends_the_process_with_exit_code_2(folder: Path) -> None:

@@ -1,12 +1,18 @@
-"""Hidden units of a text."""
+"""Hidden units, and the page that shows them."""
+
+import base64
+import json
+import math
+import re
 
 import numpy as np
 import pytest
 from test_model import random_model
 
-from charrnn import CharRNN, Vocabulary
+from charrnn import CharRNN, Vocabulary, show
 
 DTYPES = ("float32", "float64")
+ODD = '<script>document.title = "run"</script></p>\n\t&amp; <!-- \r\x00\x1b\ud800\u202eab\u202c e\u0301 \u05e9\u05dc\n'
 
 
 def text_of(size, seed=0):
@@ -67,3 +73,125 @@ def test_activations_of_nothing_and_of_what_is_no_text():
         model.activations("abd")
     with pytest.raises(TypeError, match="the text must be str or bytes, got list"):
         model.activations(["abc"])
+
+
+# The page
+
+
+def content(page):
+    """The data of a page, decoded."""
+    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    data = json.loads(found)
+
+    def decode(encoded, dtype, *shape):
+        return np.frombuffer(base64.b64decode(encoded), dtype).reshape(*shape)
+
+    data["text"] = decode(data["text"], "<u4", -1)
+    data["surprisal"] = decode(data["surprisal"], "<f4", -1)
+    for name, dtype in (("guesses", "<u4"), ("probs", "<f4")):
+        data[name] = decode(data[name], dtype, len(data["text"]), -1)
+    data["activations"] = {int(unit): decode(encoded, "i1", -1) for unit, encoded in data["activations"].items()}
+    return data
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_page_holds_the_text_its_surprisal_the_best_guesses_and_all_units(dtype):
+    model, text = random_model("abcdefg\n", 20, 2, dtype), text_of(200)
+    data = content(show.page(model, text))
+    assert model.vocabulary.decode(data["text"]) == text
+    assert math.isnan(data["surprisal"][0])
+    np.testing.assert_allclose(data["surprisal"][1:], -model.log_prob(text), atol=1e-5)
+    for t in (1, 2, 17, 199):
+        expected = sorted(model.next_probs(text[:t]).items(), key=lambda item: -item[1])[:5]
+        assert model.vocabulary.decode(data["guesses"][t]) == "".join(character for character, _ in expected)
+        np.testing.assert_allclose(data["probs"][t], [p for _, p in expected], atol=1e-5)
+    assert sorted(data["activations"]) == list(range(40))
+    activations = np.stack([data["activations"][unit] for unit in range(40)], 1) / 127
+    np.testing.assert_allclose(activations, model.activations(text), atol=0.51 / 127)
+
+
+def test_a_page_of_documents_has_each_with_its_end():
+    documents = ["ab", "", "c"]
+    model = random_model(Vocabulary("abc", end=True), 4)
+    page = show.page(model, documents)
+    data = content(page)
+    assert data["text"].tolist() == [0, 1, 3, 3, 2, 3]
+    np.testing.assert_allclose(data["surprisal"], -np.concatenate(model.log_prob(documents)), atol=1e-6)
+    assert data["guesses"].shape == (6, 4)
+    assert data["symbols"][3] == ["", "\u220e", "END"]
+    assert data["breaks"] == [3]
+    np.testing.assert_allclose(data["activations"][2][4] / 127, model.activations("c")[0, 2], atol=0.51 / 127)
+    evaluation = model.evaluate(documents)
+    assert f"{evaluation.loss:.3f} nats = {evaluation.bits_per_char:.3f} bits per character" in page
+
+
+def test_a_page_says_what_it_leaves_out():
+    model, said = random_model("abc\n", 6, 2), []
+    page = show.page(model, text_of(100), length=30, units=5, say=said.append)
+    assert said == [
+        "shown are the first 30 of 100 characters; a greater length shows more",
+        "shown are the 5 units of 12 that have the longest memory",
+    ]
+    assert "the first 30 of 100" in page and "5 of 12, of the longest memory" in page
+    data = content(page)
+    assert len(data["text"]) == 30
+    whole = content(show.page(model, text_of(30), units=1000, say=said.append))
+    assert data["memory"] == whole["memory"][:5] == list(data["activations"])
+    assert len(said) == 2
+
+
+def test_memory_is_longest_where_a_unit_moves_much_and_slowly():
+    t = np.arange(1000)
+    hidden = np.stack([np.sin(t * math.pi / show.LAG), np.sin(t / 50), 0.1 * np.sin(t / 50), np.ones_like(t)], 1)
+    assert show._longest_memory(hidden).tolist() == [1, 2, 3, 0]
+
+
+def test_a_page_is_ascii_and_holds_no_markup_of_the_text_or_the_title():
+    model = random_model("".join(sorted(set(ODD))), 3)
+    page = show.page(model, ODD * 2, title='</title>"<script>é\ud800\x00')
+    assert page.isascii() and "\x00" not in page
+    assert page.count("<script") == page.count("</script") == 2
+    assert "<h1>&lt;/title&gt;&quot;&lt;script&gt;&#233;\\ud800\\x00</h1>" in page
+    labels = content(page)["symbols"]
+    assert [labels[model.vocabulary.encode(c)[0]][-1] for c in "a \n\t\x00\ud800\u202e\u0301"] == [
+        *("a", "space", "\\n", "\\t", "\\x00", "\\ud800", "\\u202e", "\u25cc\u0301")
+    ]
+
+
+def test_a_page_takes_bytes_and_files(tmp_path):
+    model = random_model(bytes(range(256)).decode("latin-1"), 3)
+    data = content(show.page(model, bytes(range(256))))
+    assert data["text"].tolist() == list(range(256))
+    path = tmp_path / "Süße.txt"
+    path.write_text("Süße", "utf-16")
+    page = show.page(model, path, encoding="utf-16")
+    assert bytes(content(page)["text"].tolist()).decode("latin-1") == "Süße"
+    assert "<title>S&#252;&#223;e.txt - charrnn</title>" in page
+
+
+def test_a_page_of_a_model_that_has_diverged_is_a_page():
+    model = random_model("abc\n", 3)
+    model.state_dict()["rnn.bias_ih_l0"][:] = math.nan
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(content(show.page(model, text_of(20)))["surprisal"]).all()
+
+
+def test_a_page_of_one_symbol_only():
+    data = content(show.page(CharRNN("a", hidden_size=2), "aaa"))
+    assert data["probs"][1:].tolist() == [[1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "error"),
+    [
+        ("", {}, "data must have at least 2 characters"),
+        ("a", {}, "data must have at least 2 characters, for the first one is not predicted"),
+        ("ax", {}, "'x' at position 1 of data is not among the model's 4 characters"),
+        (["ab"], {}, "documents"),
+        ("ab", {"length": 0}, "length must be at least 1, got 0"),
+        ("ab", {"units": 0}, "units must be at least 1, got 0"),
+    ],
+)
+def test_a_wrong_argument_of_page_is_named(data, options, error):
+    with pytest.raises(ValueError, match=error):
+        show.page(random_model("abc\n", 3), data, **options)

@@ -1,0 +1,192 @@
+"""A page that shows what a model does with a text: its surprise at each character, its guesses, its hidden units.
+
+After Karpathy, Johnson and Fei-Fei, "Visualizing and understanding recurrent networks" (2015). T characters, V symbols,
+H hidden units, L layers.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+import os
+import unicodedata
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charrnn import corpus
+from charrnn.arguments import integer
+from charrnn.model import CharRNN, Evaluation
+from charrnn.progress import printable
+from charrnn.vocabulary import Vocabulary
+
+__all__ = ["LENGTH", "page"]
+
+#: A browser colours so many characters in the blink of an eye.
+LENGTH = 20_000
+#: Guesses that are shown of each character.
+GUESSES = 5
+#: A unit has a memory if its value tells what it will be so many characters later: about a word.
+LAG = 5
+#: An activation, from -1 to 1, is a byte in the page.
+LEVELS = 127
+
+
+def page(
+    model: CharRNN,
+    data: Any,
+    *,
+    length: int = LENGTH,
+    units: int | None = None,
+    encoding: str = "utf-8",
+    title: str | None = None,
+    say: Callable[[str], object] = lambda text: None,
+) -> str:
+    """Show a text as a model sees it, on one HTML page that needs no other file and no network.
+
+    The text is coloured by the surprisal of each character, or by the activation of a hidden unit after it. The model's
+    best guesses of a character are shown where one points.
+
+    Parameters
+    ----------
+    model : CharRNN
+    data : str, bytes, os.PathLike, or iterable of str
+        A text or a file, as `CharRNN.evaluate` takes it. An iterable is a set of documents, for a model of such.
+    length : int
+        Characters to show, at least 1: the first ones.
+    units : int, optional
+        Hidden units to show, at least 1: those with the longest memory; by default all. The page has 4/3 bytes for each
+        unit and character.
+    encoding : str
+        Of a file.
+    title : str, optional
+        By default the name of the file, if it is one.
+    say : callable
+        Is told what is left out.
+
+    Returns
+    -------
+    str
+        HTML, in ASCII.
+
+    Raises
+    ------
+    ValueError
+        A character is not in the vocabulary, or there is none to predict.
+
+    Examples
+    --------
+    >>> html = charrnn.show.page(charrnn.train.train("hello world"), "hello world")
+    >>> html.startswith("<!DOCTYPE html>")
+    True
+    """
+    length = integer("length", length, 1)
+    units = None if units is None else integer("units", units, 1)
+    stream = corpus.read(data, encoding=encoding, vocabulary=model.vocabulary)
+    first = 0 if model.vocabulary.end is None else 1  # END, which stands before the first character
+    symbols = stream.indices(0, first + length).astype(np.int32)
+    if len(symbols) < 2:
+        raise ValueError("data must have at least 2 characters, for the first one is not predicted")
+    shown, total = len(symbols) - first, len(stream) - first
+    if shown < total:
+        say(f"shown are the first {shown:,} of {total:,} characters; a greater length shows more")
+    surprisal, guesses, probs, hidden = _read(model, symbols)
+    memory = _longest_memory(hidden)[:units]
+    if len(memory) < hidden.shape[1]:
+        say(f"shown are the {len(memory):,} units of {hidden.shape[1]:,} that have the longest memory")
+    evaluation = Evaluation(float(surprisal.mean()), len(surprisal))
+    # A text's first character is there, but nobody has predicted it.
+    gap = [(1 - first, 0), (0, 0)]
+    content = {
+        "symbols": _labels(model.vocabulary),
+        "breaks": [i for i in (model.vocabulary.characters.find("\n"), model.vocabulary.end) if i not in (-1, None)],
+        "text": _base64(symbols[first:], "<u4"),
+        "surprisal": _base64(np.concatenate([[math.nan] * (1 - first), surprisal]), "<f4"),
+        "guesses": _base64(np.pad(guesses, gap), "<u4"),
+        "probs": _base64(np.pad(probs, gap), "<f4"),
+        "hiddenSize": model.hidden_size,
+        "memory": memory.tolist(),
+        "activations": {
+            unit: _base64(np.rint(np.nan_to_num(hidden[first:, unit]) * LEVELS), "i1") for unit in memory.tolist()
+        },
+    }
+    if title is None:
+        title = Path(data).name if isinstance(data, os.PathLike) else "A text" if first == 0 else "Documents"
+    return _fill(title, _summary(model, evaluation, shown, total, len(memory)), content)
+
+
+def _read(model: CharRNN, symbols: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Surprisals (T - 1,), best guesses and their probabilities (T - 1, GUESSES), and hidden units (T, L H)."""
+    states, predictions, at = [], [], 1
+    for logits, state in model._blocks(symbols):
+        states.append(state)
+        targets = symbols[at : at + len(logits)]
+        predictions.append(_predictions(logits[: len(targets)], targets))
+        at += len(targets)
+    surprisal, guesses, probs = map(np.concatenate, zip(*predictions, strict=True))
+    return surprisal, guesses, probs, model._hidden(symbols, states)
+
+
+def _predictions(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    log_probs = (logits - logits.max(1, keepdims=True)).astype(np.float64)
+    log_probs -= np.log(np.exp(log_probs).sum(1, keepdims=True))
+    count = min(GUESSES, logits.shape[1])
+    best = np.argpartition(-log_probs, count - 1)[:, :count]
+    order = np.argsort(-np.take_along_axis(log_probs, best, 1), kind="stable")
+    guesses = np.take_along_axis(best, order, 1)
+    return -log_probs[np.arange(len(targets)), targets], guesses, np.exp(np.take_along_axis(log_probs, guesses, 1))
+
+
+def _longest_memory(hidden: np.ndarray) -> np.ndarray:
+    """The units in falling order of the covariance of what they are with what they are LAG characters later."""
+    deviations = hidden - hidden.mean(0)
+    lag = min(LAG, len(hidden) - 1)
+    return np.argsort(-np.einsum("ti,ti->i", deviations[lag:], deviations[:-lag]), kind="stable")
+
+
+def _labels(vocabulary: Vocabulary) -> list[list[str]]:
+    """For each symbol the text that it is; then, where that does not show, a mark and a name."""
+    special = {"\n": ["", "\u21b5", "\\n"], "\t": ["\t", "\u2192", "\\t"], " ": [" ", "", "space"]}
+
+    def label(character: str) -> list[str]:
+        if character in special:
+            return special[character]
+        if not character.isprintable():
+            return ["", printable(character)]
+        return [character, "", f"\u25cc{character}"] if unicodedata.category(character)[0] == "M" else [character]
+
+    return [label(character) for character in vocabulary.characters] + [["", "\u220e", "END"]] * (
+        vocabulary.end is not None
+    )
+
+
+def _summary(model: CharRNN, evaluation: Evaluation, shown: int, total: int, units: int) -> list[tuple[str, str]]:
+    """Names and values."""
+    all_units = model.num_layers * model.hidden_size
+    return [
+        ("loss", f"{evaluation.loss:.3f} nats = {evaluation.bits_per_char:.3f} bits per character"),
+        ("characters", f"{shown:,}" if shown == total else f"the first {shown:,} of {total:,}"),
+        ("hidden units", f"{units:,}" if units == all_units else f"{units:,} of {all_units:,}, of the longest memory"),
+        ("model", repr(model)),
+    ]
+
+
+def _base64(array: np.ndarray, dtype: str) -> str:
+    return base64.b64encode(array.astype(dtype).tobytes()).decode()
+
+
+def _fill(title: str, summary: list[tuple[str, str]], content: dict[str, Any]) -> str:
+    """The template with all this in its places. Nothing in it can end the element that it stands in."""
+
+    def escape(text: str) -> str:
+        return html.escape(printable(text)).encode("ascii", "xmlcharrefreplace").decode()
+
+    template = resources.files("charrnn").joinpath("show.html").read_text("ascii")
+    rows = "".join(f"<div><dt>{escape(name)}<dd>{escape(value)}</div>" for name, value in summary)
+    page = template.replace("<!-- title -->", escape(title)).replace("<!-- summary -->", rows)
+    return page.replace("<!-- data -->", json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"))
