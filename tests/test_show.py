@@ -1,10 +1,11 @@
-"""Hidden units, and the page that shows them."""
+"""Hidden units, and the page that shows them: what it holds, and what a browser makes of it."""
 
 import base64
 import json
 import math
 import re
 
+import browser
 import numpy as np
 import pytest
 from test_model import random_model
@@ -195,3 +196,194 @@ def test_a_page_of_one_symbol_only():
 def test_a_wrong_argument_of_page_is_named(data, options, error):
     with pytest.raises(ValueError, match=error):
         show.page(random_model("abc\n", 3), data, **options)
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    if browser.find() is None:
+        pytest.skip(f"needs a POSIX system with one of {', '.join(browser.NAMES)} on the PATH")
+    with browser.Browser(tmp_path_factory.mktemp("profile")) as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def opened(chromium, tmp_path):
+    """Opens a page from disk. Nothing may go wrong in it, nor may it ask for anything else."""
+
+    def open_(page, fragment=""):
+        (tmp_path / "page.html").write_text(page, "ascii")
+        chromium.open((tmp_path / "page.html").as_uri() + fragment)
+        return chromium
+
+    yield open_
+    chromium.settle()
+    events = [(event["method"], event["params"]) for event in chromium.events]
+    asked = [params["request"]["url"] for method, params in events if method == "Network.requestWillBeSent"]
+    assert asked == [(tmp_path / "page.html").as_uri()]
+    wrong = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+    assert [params for method, params in events if method in wrong] == []
+
+
+def colour(chromium, i):
+    return chromium.run(f"getComputedStyle(spans[{i}]).backgroundColor")
+
+
+def detail(chromium):
+    return chromium.run("$('detail').innerText")
+
+
+def alpha(colour):
+    """How strong a colour is: that of rgba(r, g, b, a)."""
+    numbers = [float(x) for x in re.findall(r"[\d.]+", colour)]
+    return numbers[3] if len(numbers) == 4 else 1.0
+
+
+def test_in_a_browser_the_text_is_coloured_by_surprisal(opened):
+    model, text = random_model("abc\n", 16), text_of(300)
+    page = opened(show.page(model, text, title="Some text"))
+    assert page.run("document.title") == "Some text - charrnn"
+    assert page.run("document.querySelector('h1').innerText") == "Some text"
+    assert page.run("$('text').textContent") == text.replace("\n", "")
+    assert page.run("document.querySelectorAll('#text div').length") == len(text.splitlines())
+    assert alpha(colour(page, 0)) == 0
+    bits = -model.log_prob(text) / math.log(2)
+    for i in (1, 2, 3, 50, 299):
+        assert alpha(colour(page, i)) == pytest.approx(min(bits[i - 1] / 4, 1), abs=0.01)
+    legend = page.run("$('ticks').innerText").split()
+    assert legend == ["0", "1", "2", "3", "4+", "bits", "0.0", "0.7", "1.4", "2.1", "2.8+", "nats"]
+
+
+def test_in_a_browser_the_guesses_of_a_character_are_shown_where_it_is_pointed_at(opened):
+    model, text = random_model("abcdefgh\n", 16), text_of(300)
+    page = opened(show.page(model, text))
+    assert page.run("$('detail').hidden")
+    for i in (1, 40, 200):
+        page.hover(f"spans[{i}]")
+        probs = model.next_probs(text[:i])
+        nats = -math.log(probs[text[i]])
+        name = {"\n": "\\n"}
+        expected = sorted(probs, key=probs.get, reverse=True)[:5]
+        expected += [text[i]] * (text[i] not in expected)
+        first, second, *rows = detail(page).splitlines()
+        assert first == f"{name.get(text[i], text[i])} · character {i}"
+        assert second == f"surprisal {nats / math.log(2):.2f} bits, {nats:.2f} nats"
+        assert " ".join(rows).split() == [part for c in expected for part in (name.get(c, c), f"{probs[c]:.1%}")]
+        assert page.run("document.querySelector('[aria-current]').at") == i
+    page.hover("document.querySelector('h1')")
+    assert page.run("$('detail').hidden")
+    page.hover("spans[0]")
+    assert detail(page).splitlines()[1:] == ["not predicted"]
+
+
+def test_in_a_browser_a_hidden_unit_is_picked(opened):
+    model, text = random_model("abc\n", 9, 2), text_of(300)
+    activations = model.activations(text)
+    page = opened(show.page(model, text))
+
+    def assert_unit(column):
+        assert page.run("[$('layer').value, $('unit').value]") == [*map(str, divmod(column, 9))]
+        assert page.run("$('by-unit').checked")
+        most = np.abs(activations[:, column]).max()
+        colours = [colour(page, i) for i in range(30)]
+        shares = [alpha(c) * (1 if float(re.findall(r"\d+", c)[0]) > 128 else -1) for c in colours]
+        np.testing.assert_allclose(shares, activations[:30, column] / most, atol=0.03)
+
+    page.click("$('by-unit')")
+    page.fill("$('unit')", 4)
+    first = page.run("+$('layer').value") * 9
+    assert_unit(first + 4)
+    page.click("$('next')")
+    assert_unit(first + 5)
+    page.press("p")
+    page.press("p")
+    assert_unit(first + 3)
+    page.hover("spans[7]")
+    (shown,) = re.findall(r"unit 3: (.*)", detail(page).replace("\u2212", "-"))
+    assert float(shown) == pytest.approx(activations[7, first + 3], abs=0.01)
+    other = 9 - first
+    page.fill("$('layer')", other // 9)
+    assert_unit(other + 3)
+    page.press("s")
+    assert page.run("$('by-surprisal').checked")
+
+
+def test_in_a_browser_the_order_is_that_of_memory_and_a_unit_can_be_linked_to(opened):
+    model = random_model("abc\n", 9, 2)
+    html = show.page(model, text_of(300), units=7)
+    page = opened(html, f"#{content(html)['memory'][3]}")
+    memory = content(html)["memory"]
+    assert page.run("unit") == memory[3]
+    layer = [unit for unit in memory if unit // 9 == memory[3] // 9]
+    page.fill("$('order')", "memory")
+    seen = [page.run("unit")]
+    for _ in layer:
+        page.press("n")
+        seen.append(page.run("unit"))
+    assert seen == [*layer, layer[-1]]
+    page.settle(0.4)
+    assert page.run("location.hash") == f"#{layer[-1]}"
+
+
+def test_in_a_browser_the_arrow_keys_go_from_character_to_character(opened):
+    page = opened(show.page(random_model("abc\n", 4), text_of(300)))
+    page.run("$('text').focus()")
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.press(key)
+    assert "character 1\n" in detail(page)
+    page.press("Escape")
+    assert page.run("$('detail').hidden")
+
+
+def test_in_a_browser_markup_in_the_text_is_text(opened):
+    model = random_model("".join(sorted(set(ODD))), 3)
+    page = opened(show.page(model, ODD, title="<script>document.title = 'run'</script>"))
+    assert page.run("document.title") == "<script>document.title = 'run'</script> - charrnn"
+    shown = page.run("[...document.querySelectorAll('#text span')].map(e => (e.dataset.mark ?? '') + e.textContent)")
+    marks = {"\n": "\u21b5", "\t": "\u2192\t", **{c: repr(c)[1:-1] for c in "\r\x00\x1b\ud800\u202e\u202c"}}
+    assert shown == [marks.get(c, c) for c in ODD]
+    page.hover("spans[1]")
+    assert detail(page).startswith("s · character 1\n")
+
+
+def test_in_a_browser_documents_are_lines_with_their_end(opened):
+    page = opened(show.page(random_model(Vocabulary("abc", end=True), 4), ["ab", "", "c"]))
+    assert page.run("[...document.querySelectorAll('#text div')].map(e => e.textContent)") == ["ab", "", "c"]
+    page.hover("spans[2]")
+    assert detail(page).startswith("END · character 2\nsurprisal ")
+
+
+def luminance(colour):
+    channels = [float(x) / 255 for x in re.findall(r"[\d.]+", colour)[:3]]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in channels]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def contrast(one, other):
+    """As the Web Content Accessibility Guidelines define it."""
+    dark, light = sorted(map(luminance, (one, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_a_browser_text_stands_out_from_the_strongest_colours(opened, scheme):
+    page = opened(show.page(random_model("abc\n", 4), text_of(20)))
+    page.prefer(scheme)
+    ink, paper = page.run("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
+    assert (luminance(paper) > 0.5) == (scheme == "light")
+    assert contrast(ink, paper) > 12
+    for name in ("surprise", "below", "above"):
+        page.run(f"spans[1].className = '{name}100'")
+        assert contrast(ink, colour(page, 1)) >= 4.5
+        assert contrast(paper, colour(page, 1)) > 1.5
+    assert page.run("getComputedStyle(document.documentElement).getPropertyValue('--faint')")
+
+
+def test_in_a_browser_twenty_thousand_characters_are_coloured_at_once(opened):
+    page = opened(show.page(random_model("abcdefgh \n", 8), text_of(20_000)))
+    milliseconds = page.run(
+        "(start => (pick(5), document.body.offsetHeight, performance.now() - start))(performance.now())"
+    )
+    assert milliseconds < 2000
