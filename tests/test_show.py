@@ -82,6 +82,7 @@ def test_activations_of_nothing_and_of_what_is_no_text():
 def content(page):
     """The data of a page, decoded."""
     (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert "<" not in found
     data = json.loads(found)
 
     def decode(encoded, dtype, *shape):
