@@ -504,14 +504,12 @@ def _sample_documents(model: CharRNN, args: argparse.Namespace, options: dict[st
     import numpy as np
 
     from charrnn.arguments import integer
-    from charrnn.model import ROWS
 
     _check_documents(model, args)
     count = 10 if args.count is None else integer("count", args.count, 0)
     rng = np.random.default_rng(None if args.seed is None else integer("seed", args.seed, 0))
-    for drawn in range(0, count, ROWS):
-        for document in model.sample_many(min(ROWS, count - drawn), **options, rng=rng):
-            print(args.prompt + document)
+    for document in model.sample_many(count, **options, rng=rng):
+        print(args.prompt + document)
 
 
 def _check_documents(model: CharRNN, args: argparse.Namespace) -> None:

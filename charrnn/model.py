@@ -708,7 +708,10 @@ class CharRNN:
     def _state(self, state: Any, batch_size: int) -> np.ndarray | None:
         if state is None:
             return None
-        state = np.asarray(state)
+        try:
+            state = np.asarray(state)
+        except ValueError as error:  # a tuple of arrays of several shapes
+            raise ValueError(f"state must have one shape: {error}") from None
         shape = self._network.state_shape(batch_size)
         if state.dtype.kind not in "fiu":
             raise TypeError(f"state must be an array of numbers, got dtype {state.dtype}")

@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 
@@ -1093,6 +1094,7 @@ def test_texts_drawn_in_rows_are_those_that_the_reference_draws(kernels64, cell)
     T, end, n, B = 9, 2, 23, 4
     for prompt, end in (([], -1), ([5, 7], -1), ([2], 2), ([2, 5, 7], 2)):
         _, params, _ = random_sampler(kernels64, 1, cell=cell)
+        params["head.bias"][end] += 3
         network = network_of(kernels64, params)
         sampler = kernels64.Sampler(network, arena_of(network, params, kernels64.DTYPE), B, end=end)
         texts = draw_texts(sampler, np.random.default_rng(3), n, T, prompt)
