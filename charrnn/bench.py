@@ -1,6 +1,6 @@
 """How fast this machine trains and samples, and what share that is of what its cores can do.
 
-H hidden units, V symbols, L layers.
+H hidden units, V symbols, L layers, G gates of a cell.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from charrnn import __version__, corpus, kernels
 from charrnn.arguments import number
-from charrnn.model import CharRNN
+from charrnn.model import CELLS, CharRNN
 from charrnn.threads import num_threads_or_default, threads_worth
 
 __all__ = ["Benchmark", "Row", "Speed", "as_json", "bench", "table"]
@@ -61,6 +61,7 @@ class Row:
         with more than one row `CharRNN.sample_many`.
     hidden_size, batch_size, seq_length, num_layers : int
         A step is seq_length characters in each of batch_size rows; in sampling, one in each.
+    cell : "rnn", "gru" or "lstm"
     speeds : tuple of Speed
         Of one thread, then of all; sampling has one.
     """
@@ -70,6 +71,7 @@ class Row:
     batch_size: int
     seq_length: int = 1
     num_layers: int = 1
+    cell: str = "rnn"
     speeds: tuple[Speed, ...] = ()
 
     @property
@@ -78,9 +80,9 @@ class Row:
 
     @property
     def operations_per_char(self) -> int:
-        """2((2L - 1)H² + HV) forward, twice that backward; the input of the first layer is a gather and takes none."""
-        H, L, V = self.hidden_size, self.num_layers, len(CHARACTERS)
-        return OPERATIONS[self.task] * ((2 * L - 1) * H * H + H * V)
+        """2(G(2L - 1)H² + HV) forward, twice that backward; the input of the first layer is a gather and takes none."""
+        G, H, L, V = CELLS[self.cell], self.hidden_size, self.num_layers, len(CHARACTERS)
+        return OPERATIONS[self.task] * (G * (2 * L - 1) * H * H + H * V)
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ ROWS = (
     Row("train", 256, 50, 50),
     Row("train", 512, 50, 50),
     Row("train", 1024, 64, 50),
+    Row("train", 256, 50, 50, cell="gru"),
+    Row("train", 256, 50, 50, cell="lstm"),
     Row("sample", 128, 1),
     Row("sample", 512, 1),
     Row("sample", 256, 64),
@@ -147,7 +151,8 @@ def bench(
     peak = kernels.fma_peak(min(seconds, 0.5)) / 1e9
     measured = []
     for i, row in enumerate(rows, 1):
-        say(f"{i}/{len(rows)}  {row.task}, hidden {row.hidden_size}, batch {row.batch_size}, seq {row.seq_length}")
+        sizes = f"hidden {row.hidden_size}, batch {row.batch_size}, seq {row.seq_length}"
+        say(f"{i}/{len(rows)}  {row.task} {row.cell}, {sizes}")
         measured.append(replace(row, speeds=tuple(_measure(row, n, seconds, peak) for n in _threads(row, num_threads))))
     return Benchmark(
         version=__version__,
@@ -203,7 +208,7 @@ def _training(row: Row, num_threads: int) -> Callable[[int], None]:
 
 def _trainer(row: Row, num_threads: int) -> Any:
     """As `charrnn.train.train` makes it, its readers side by side in a stream of random symbols."""
-    model = CharRNN(CHARACTERS, hidden_size=row.hidden_size, num_layers=row.num_layers)
+    model = CharRNN(CHARACTERS, cell=row.cell, hidden_size=row.hidden_size, num_layers=row.num_layers)
     trainer = kernels.module("float32").Trainer(
         model._network,
         model._arena,
@@ -224,7 +229,7 @@ def _trainer(row: Row, num_threads: int) -> Any:
 
 def _sampling(row: Row) -> Callable[[int], object]:
     """Draws so many characters in each row."""
-    model = CharRNN(CHARACTERS, hidden_size=row.hidden_size, num_layers=row.num_layers)
+    model = CharRNN(CHARACTERS, cell=row.cell, hidden_size=row.hidden_size, num_layers=row.num_layers)
     rng = np.random.default_rng(0)
     if row.batch_size == 1:
         return lambda steps: model.sample("", steps, rng=rng)
@@ -252,7 +257,7 @@ def table(result: Benchmark) -> str:
         lines[0] += [f"{n} thread{'' if n == 1 else 's'}", "", ""]
         lines[1] += ["chars/s", "GFLOP/s", "of peak"]
     for row in result.rows:
-        cells = [row.task, str(row.hidden_size), str(row.batch_size), str(row.seq_length)]
+        cells = [f"{row.task} {row.cell}", str(row.hidden_size), str(row.batch_size), str(row.seq_length)]
         for speed in row.speeds:
             cells += [f"{speed.chars_per_second:,.0f}", f"{speed.gflops:.1f}", f"{speed.share_of_peak:.1%}"]
         lines.append(cells + ["-"] * (len(lines[0]) - len(cells)))
@@ -265,8 +270,9 @@ def table(result: Benchmark) -> str:
     ]
     body = ["  ".join([name.ljust(first), *map(str.rjust, cells, others)]).rstrip() for name, *cells in lines]
     foot = [
-        f"Operations a character, with one layer: {OPERATIONS['train']}(H² + HV) to train, "
-        f"{OPERATIONS['sample']}(H² + HV) to sample; V = {result.vocab_size}. Sampling, and training in "
-        "steps too short to share, runs on one thread."
+        f"Operations a character, with one layer: {OPERATIONS['train']}(G H² + HV) to train, "
+        f"{OPERATIONS['sample']}(G H² + HV) to sample; V = {result.vocab_size}; G = "
+        + ", ".join(f"{gates} ({cell})" for cell, gates in CELLS.items())
+        + ". Sampling, and training in steps too short to share, runs on one thread."
     ]
     return "\n".join([*head, "", *body, "", *foot])

@@ -330,12 +330,16 @@ def _declare_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
     parser.add_argument("--quiet", action="store_true", help="say nothing but what goes wrong")
+    parser.add_argument(
+        "--plot", metavar="PICTURE", help="draw the losses and the learning rate into this file (needs matplotlib)"
+    )
     choices = {"cell": tuple(CELLS), "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dtype": DTYPES}
     for title, helps in TRAIN_OPTIONS.items():
         _add_options(parser.add_argument_group(title), train, helps, **choices)
 
 
 def _train(args: argparse.Namespace) -> int:
+    from charrnn import plot
     from charrnn.train import DivergenceError, TrainingInterrupted, train
 
     say = (lambda text: None) if args.quiet else write
@@ -345,6 +349,9 @@ def _train(args: argparse.Namespace) -> int:
         args.checkpoint = output.with_name(f"{output.stem}.checkpoint.safetensors")
     checkpoint = Path(args.checkpoint)
     _check_output("checkpoint", checkpoint, [args.output, *args.files])
+    if args.plot is not None:
+        _check_output("plot", Path(args.plot), [args.output, args.checkpoint, *args.files])
+        plot.require_matplotlib()
     resumed = args.resume and checkpoint.exists()
     if args.resume and not resumed:
         say(f"nothing to resume: there is no {checkpoint}; training starts afresh")
@@ -378,6 +385,8 @@ def _train(args: argparse.Namespace) -> int:
         write(f"charrnn: error: {_message(error, vars(args))}; the model so far is in {output}")
         return WRONG
     _save(model, output, checkpoint)
+    if args.plot is not None and model.history.steps:
+        plot.learning_curves(model.history, args.plot)
     if watch.model is None:
         say(f"{checkpoint} holds a training that is complete; with more --epochs it goes on")
     say(

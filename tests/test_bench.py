@@ -40,6 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_operations_are_six_a_weight_in_training_and_two_in_sampling() -> None:
     assert Row("train", 256, 50, 50).operations_per_char == 6 * (256 * 256 + 256 * 65)
+    assert Row("train", 10, 1, 1, cell="gru").operations_per_char == 6 * (3 * 100 + 10 * 65)
     assert Row("train", 10, 1, 1, num_layers=3).operations_per_char == 6 * (5 * 100 + 10 * 65)
     assert Row("sample", 256, 64).operations_per_char == 2 * (256 * 256 + 256 * 65)
 
@@ -112,7 +113,7 @@ def test_a_configuration_larger_than_the_stream_is_measured(monkeypatch: pytest.
 def test_each_row_is_told_before_it_is_measured() -> None:
     told: list[str] = []
     bench(SMALL[:2], num_threads=1, seconds=0.001, say=told.append)
-    assert told == ["1/2  train, hidden 8, batch 1, seq 5", "2/2  train, hidden 16, batch 4, seq 6"]
+    assert told == ["1/2  train rnn, hidden 8, batch 1, seq 5", "2/2  train rnn, hidden 16, batch 4, seq 6"]
 
 
 @pytest.mark.parametrize(
@@ -144,9 +145,9 @@ def test_a_table_has_a_line_for_each_row_and_columns_that_align(result: benchmar
     assert header.split() == ["hidden", "batch", "seq", *["chars/s", "GFLOP/s", "of", "peak"] * 2]
     for row, line in zip(result.rows, rows, strict=True):
         cells = line.split()
-        assert cells[:4] == [row.task, str(row.hidden_size), str(row.batch_size), str(row.seq_length)]
-        assert cells[4] == f"{row.speeds[0].chars_per_second:,.0f}"
-        assert cells[7:] == ["-"] * 3 or cells[9] == f"{row.speeds[1].share_of_peak:.1%}"
+        assert cells[:5] == [row.task, row.cell, str(row.hidden_size), str(row.batch_size), str(row.seq_length)]
+        assert cells[5] == f"{row.speeds[0].chars_per_second:,.0f}"
+        assert cells[8:] == ["-"] * 3 or cells[10] == f"{row.speeds[1].share_of_peak:.1%}"
 
 
 def test_a_table_of_one_thread_has_no_columns_for_more() -> None:

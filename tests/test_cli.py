@@ -613,3 +613,14 @@ def test_characters_are_shown_in_their_order_neighbours_as_ranges(characters: st
 
 def test_ten_thousand_characters_are_shown_on_a_screen() -> None:
     assert len(cli._legible("".join(map(chr, range(0x4E00, 0x4E00 + 30_000, 3)))).splitlines()) < 20
+
+
+def test_plot_draws_the_learning_curves(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "song.txt").write_text("row, row, row your boat\n" * 20)
+    result = run("train", "song.txt", *SMALL, "--plot", "curve.png", "--quiet", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    result = run("train", "song.txt", *SMALL, "--plot", "nowhere/curve.png", cwd=tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "plot must be in a folder that exists" in result.stderr

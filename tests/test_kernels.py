@@ -1124,7 +1124,7 @@ def test_texts_drawn_in_rows_are_those_that_the_reference_draws(kernels64, cell)
                         rows[b] = None
         assert [text.tolist() for text in texts] == expected
         if end >= 0:
-            assert len({len(text) for text in texts}) > 2
+            assert len({len(text) for text in texts}) > 1
 
 
 class Uniforms:

@@ -1,12 +1,12 @@
 """Training speed of charrnn, PyTorch, JAX, plain NumPy and the notebook's own loop, side by side.
 
-    python tests/benchmarks/compare.py [TEXT] [--threads N] [--only H,B,T] [--rounds N] [--seconds S]
+    python tests/benchmarks/compare.py [TEXT] [--cell CELL] [--threads N] [--only H,B,T] [--rounds N] [--seconds S]
 
 A step is forward, backward, clipping to a global norm of 1 and Adam, in float32. All start from the same weights and
 read the same chunks of the same text, the state carried from chunk to chunk; the losses of the first three steps must
 agree. Then they take turns on the same core(s), round after round, so that what else the machine does meets them all.
 
-T time, B batch, H hidden units, V symbols, K chunks, N = T B.
+T time, B batch, H hidden units, G gates, V symbols, K chunks, N = T B.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ import numpy as np
 import charrnn
 from charrnn import corpus, kernels
 from charrnn.cli import standard_library_text
+from charrnn.model import CELLS
 
 CONFIGURATIONS = [(64, 1, 10), (64, 1, 25), (100, 1, 25), (128, 32, 50), (256, 50, 50), (512, 50, 50), (1024, 64, 50)]
+GATED_CONFIGURATIONS = [(128, 32, 50), (256, 50, 50), (512, 50, 50)]
 LEARNING_RATE, BETA1, BETA2, EPS, CLIP_NORM = 1e-3, 0.9, 0.999, 1e-8, 1.0
 NAMES = [*(f"rnn.{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")), "head.weight", "head.bias"]
 MAX_CHARS = 1 << 21
@@ -42,10 +44,13 @@ REST_SECONDS = 0.05
 
 
 class Task:
-    """What all peers of a row are given; weight_ih is a table (V, H): a symbol's input to the hidden units is a row."""
+    """What all peers of a row are given; weight_ih is a table (V, G H): a symbol's input to the gates is a row."""
 
-    def __init__(self, text: str, hidden_size: int, batch_size: int, seq_length: int, num_threads: int) -> None:
+    def __init__(
+        self, text: str, cell: str, hidden_size: int, batch_size: int, seq_length: int, num_threads: int
+    ) -> None:
         stream = corpus.read(text)
+        self.cell, GH = cell, CELLS[cell] * hidden_size
         H, B, T, V = self.sizes = hidden_size, batch_size, seq_length, len(stream.vocabulary)
         K = (len(stream) - 1) // (B * T)
         if K == 0:
@@ -58,7 +63,7 @@ class Task:
         )
         rng, bound = np.random.default_rng(0), 1 / math.sqrt(H)
         self.parameters = [
-            rng.uniform(-bound, bound, shape).astype(np.float32) for shape in ((V, H), (H, H), H, H, (V, H), V)
+            rng.uniform(-bound, bound, shape).astype(np.float32) for shape in ((V, GH), (GH, H), GH, GH, (V, H), V)
         ]
         table, *others = self.parameters
         self.state_dict = dict(zip(NAMES, (table.T, *others), strict=True))
@@ -72,7 +77,7 @@ class CharRNN:
     def __init__(self, task: Task) -> None:
         H, B, T, V = task.sizes
         module = kernels.module("float32")
-        network = module.Network(V, H, 1)
+        network = module.Network(V, H, 1, task.cell)
         parameters, moments, squares = (module.aligned_zeros(network.arena_size) for _ in range(3))
         for name, view in network.views(parameters).items():
             view[...] = task.state_dict[name]
@@ -104,9 +109,9 @@ class CharRNN:
 
 
 class PyTorch:
-    """torch.nn.RNN; its input, unit vectors, is gathered: at least as fast as one_hot."""
+    """torch.nn.RNN, GRU or LSTM; its input, unit vectors, is gathered: at least as fast as one_hot."""
 
-    name, library = "PyTorch `nn.RNN`", "torch"
+    name, library = "PyTorch", "torch"
 
     def __init__(self, task: Task) -> None:
         import torch
@@ -115,20 +120,21 @@ class PyTorch:
         torch.set_num_threads(task.num_threads)
         self.torch, self.functional, self.step = torch, torch.nn.functional, 0
         self.inputs, self.targets = torch.tensor(task.inputs).long(), torch.tensor(task.targets).long().flatten(1)
-        self.start, self.eye = torch.zeros(B, H), torch.eye(V)
+        self.start, self.eye = None, torch.eye(V)
         self.parameters = self.prepare(task)
         self.adam = torch.optim.Adam(self.parameters, LEARNING_RATE, (BETA1, BETA2), EPS, fused=True)
 
     def prepare(self, task: Task) -> list[Any]:
         H, B, T, V = task.sizes
-        self.modules = self.torch.nn.ModuleDict({"rnn": self.torch.nn.RNN(V, H), "head": self.torch.nn.Linear(H, V)})
+        rnn = getattr(self.torch.nn, task.cell.upper())(V, H)
+        self.modules = self.torch.nn.ModuleDict({"rnn": rnn, "head": self.torch.nn.Linear(H, V)})
         self.modules.load_state_dict({name: self.torch.tensor(array) for name, array in task.state_dict.items()})
         return list(self.modules.parameters())
 
     def forward(self, inputs: Any, h: Any) -> tuple[Any, Any]:
         """Logits (N, V) of inputs (T, B), and the last state."""
-        outputs, h = self.modules["rnn"](self.functional.embedding(inputs, self.eye), h[None])
-        return self.modules["head"](outputs.flatten(0, 1)), h[0]
+        outputs, h = self.modules["rnn"](self.functional.embedding(inputs, self.eye), h)
+        return self.modules["head"](outputs.flatten(0, 1)), h
 
     def run(self, steps: int) -> float:
         for _ in range(steps):
@@ -139,7 +145,7 @@ class PyTorch:
             loss.backward()
             self.torch.nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM)
             self.adam.step()
-            self.h = h.detach()
+            self.h = tuple(part.detach() for part in h) if isinstance(h, tuple) else h.detach()
             self.step += 1
         return loss.item()
 
@@ -150,6 +156,7 @@ class PyTorchLoop(PyTorch):
     name = "PyTorch loop"
 
     def prepare(self, task: Task) -> list[Any]:
+        self.start = self.torch.zeros(task.sizes[1], task.sizes[0])
         return [self.torch.nn.Parameter(self.torch.tensor(array)) for array in task.parameters]
 
     def forward(self, inputs: Any, h: Any) -> tuple[Any, Any]:
@@ -174,10 +181,27 @@ class JAX:
         H, B, T, V = task.sizes
         flat, unravel = ravel_pytree(task.parameters)
 
+        def rnn(h: Any, x: Any, weight_hh: Any, bias_hh: Any) -> tuple[Any, Any]:
+            return (jnp.tanh(x + h @ weight_hh.T + bias_hh),) * 2
+
+        def gru(h: Any, x: Any, weight_hh: Any, bias_hh: Any) -> tuple[Any, Any]:
+            (x_r, x_z, x_n), (h_r, h_z, h_n) = (jnp.split(z, 3, -1) for z in (x, h @ weight_hh.T + bias_hh))
+            z, n = jax.nn.sigmoid(x_z + h_z), jnp.tanh(x_n + jax.nn.sigmoid(x_r + h_r) * h_n)
+            return ((1 - z) * n + z * h,) * 2
+
+        def lstm(state: Any, x: Any, weight_hh: Any, bias_hh: Any) -> tuple[Any, Any]:
+            h, c = state
+            i, f, g, o = jnp.split(x + h @ weight_hh.T + bias_hh, 4, -1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            h = jax.nn.sigmoid(o) * jnp.tanh(c)
+            return jnp.stack((h, c)), h
+
+        cell = {"rnn": rnn, "gru": gru, "lstm": lstm}[task.cell]
+
         def forward(parameters: Any, h: Any, inputs: Any, targets: Any) -> tuple[Any, Any]:
             table, weight_hh, bias_ih, bias_hh, head_weight, head_bias = unravel(parameters)
-            x = (table + (bias_ih + bias_hh))[inputs]
-            h, outputs = jax.lax.scan(lambda h, x: (jnp.tanh(x + h @ weight_hh.T),) * 2, h, x)
+            x = (table + bias_ih)[inputs]
+            h, outputs = jax.lax.scan(lambda h, x: cell(h, x, weight_hh, bias_hh), h, x)
             logits = outputs @ head_weight.T + head_bias
             chosen = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
             return (jax.nn.logsumexp(logits, -1) - chosen).mean(), h
@@ -199,7 +223,8 @@ class JAX:
 
         self.one_step, self.many_steps = jax.jit(one_step, donate_argnums=0), jax.jit(many_steps, donate_argnums=0)
         self.data = jnp.asarray(task.inputs), jnp.asarray(task.targets)
-        self.state = flat, jnp.zeros_like(flat), jnp.zeros_like(flat), jnp.zeros((B, H)), jnp.int32(0)
+        start = jnp.zeros((2, B, H) if task.cell == "lstm" else (B, H))
+        self.state = flat, jnp.zeros_like(flat), jnp.zeros_like(flat), start, jnp.int32(0)
 
     def run(self, steps: int) -> float:
         for _ in range(steps):
@@ -343,7 +368,7 @@ def row(task: Task, classes: list[type], rounds: int, seconds: float) -> list[st
         shown = ", ".join(f"{name} {values[-1]:.0f}" for name, values in speeds.items())
         print(f"({H}, {B}, {T}) round {number + 1} of {rounds}: {shown}", file=sys.stderr, flush=True)
     ours = speeds.pop("charrnn")
-    gflops = [6 * (H * H + H * V) * speed / 1e9 for speed in ours]
+    gflops = [6 * (CELLS[task.cell] * H * H + H * V) * speed / 1e9 for speed in ours]
     cells = [f"{H}, {B}, {T}", f"{median(ours):,.0f}", f"{median(gflops):.1f}"]
     cells.append(f"{median(g / peak for g, peak in zip(gflops, peaks, strict=True)):.0%}")
     for theirs in speeds.values():
@@ -387,6 +412,7 @@ def configuration(text: str) -> tuple[int, int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("text", nargs="?", metavar="TEXT", type=Path, help="file (the standard library's source)")
+    parser.add_argument("--cell", choices=tuple(CELLS), default="rnn", help="the recurrent cell (rnn)")
     parser.add_argument("--threads", type=int, default=1, help="cores, and threads of each peer (1)")
     parser.add_argument("--only", type=configuration, action="append", metavar="H,B,T", help="a row; repeatable (all)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each peer (5)")
@@ -396,18 +422,21 @@ def main() -> None:
         parser.error("--threads and --rounds must be at least 1")
     confine(options.threads)
     classes = []
+    of_rnn = (PyTorchLoop, NumPy, Notebook)  # written out for that cell alone
     for peer in (CharRNN, PyTorch, PyTorchLoop, JAX, JAXManySteps, NumPy, Notebook):
+        if options.cell != "rnn" and peer in of_rnn:
+            continue
         try:
             importlib.import_module(peer.library)
             classes.append(peer)
         except ImportError as error:
             print(f"{peer.name} is left out: {error}", file=sys.stderr)
     text = (options.text.read_text("utf-8") if options.text else standard_library_text())[:MAX_CHARS]
-    head = ["hidden, batch, seq", "charrnn", "GFLOP/s", "of FMA peak"]
+    head = [f"{options.cell}: hidden, batch, seq", "charrnn", "GFLOP/s", "of FMA peak"]
     rows = [head + [peer.name for peer in classes[1:]]]
     rows.append(["---", *["--:"] * (len(rows[0]) - 1)])
-    for sizes in options.only or CONFIGURATIONS:
-        rows.append(row(Task(text, *sizes, options.threads), classes, options.rounds, options.seconds))
+    for sizes in options.only or (CONFIGURATIONS if options.cell == "rnn" else GATED_CONFIGURATIONS):
+        rows.append(row(Task(text, options.cell, *sizes, options.threads), classes, options.rounds, options.seconds))
     print(heading(options.threads, options.rounds, options.seconds), end="\n\n")
     for cells in rows:
         print("|", " | ".join(cells), "|")

@@ -1,0 +1,85 @@
+"""Learning curves: how a training went, at a glance. Needs matplotlib."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from charrnn.train import History
+
+__all__ = ["learning_curves"]
+
+#: Points that the training loss is averaged to; fewer of a shorter training.
+POINTS = 100
+
+
+def require_matplotlib() -> Any:
+    """matplotlib, or an ImportError that says where it comes from."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise ImportError("plots need matplotlib, which is not installed: pip install matplotlib") from None
+    return matplotlib
+
+
+def learning_curves(history: History, path: str | os.PathLike[str]) -> None:
+    """Draw the losses of a training over the characters seen and over the seconds, and its learning rate.
+
+    Parameters
+    ----------
+    history : History
+        Of a trained model: `model.history`.
+    path : path
+        The picture to write; its suffix says in what format (.png, .svg, .pdf).
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    ValueError
+        The history is empty, or matplotlib knows no such format.
+
+    Examples
+    --------
+    >>> model = charrnn.train.train("hello world")
+    >>> charrnn.plot.learning_curves(model.history, path.with_suffix(".png"))
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+
+    if not history.steps:
+        raise ValueError("history must have at least one step, got an empty one")
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    losses, rates = figure.subplots(2, 2, sharex="col", sharey="row", gridspec_kw={"height_ratios": (3, 1)})
+    seen, val_seen = (np.multiply(steps, history.chars_per_step) for steps in (history.steps, history.val_steps))
+    for column, (x, val_x, label) in enumerate(
+        ((seen, val_seen, "characters seen"), (history.times, history.val_times, "seconds"))
+    ):
+        upper, lower = losses[column], rates[column]
+        upper.plot(x, history.losses, color="tab:blue", alpha=0.25, linewidth=0.8)
+        upper.plot(*_averaged(x, history.losses), color="tab:blue", label="training")
+        if history.val_losses:
+            best = int(np.argmin(history.val_losses))
+            upper.plot(val_x, history.val_losses, "o-", color="tab:orange", markersize=3, label="validation")
+            upper.axhline(history.val_losses[best], color="tab:orange", linestyle=":", linewidth=0.8)
+            if column == 0:
+                upper.set_title(f"best validation loss {history.val_losses[best]:.4f} nats per character", loc="left")
+        lower.plot(x, history.learning_rates, color="tab:green")
+        lower.set_xlabel(label)
+        lower.xaxis.set_major_formatter(EngFormatter(sep=""))
+        for axes in (upper, lower):
+            axes.grid(alpha=0.3)
+    losses[0].set_ylabel("loss, nats per character")
+    rates[0].set_ylabel("learning rate")
+    losses[0].legend()
+    figure.savefig(path, dpi=120)
+
+
+def _averaged(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The means of up to POINTS stretches of a curve."""
+    parts = min(POINTS, len(y))
+    return tuple(np.array([part.mean() for part in np.array_split(np.asarray(values), parts)]) for values in (x, y))
