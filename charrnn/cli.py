@@ -54,10 +54,10 @@ BY_SIZE = "(default: by the text's size)"
 #: the function; here stand the defaults for which it has None.
 TRAIN_OPTIONS = {
     "the model": {
-        "cell": "the recurrent cell (default: rnn)",
+        "cell": f"the recurrent cell {BY_SIZE}",
         "hidden_size": f"units of a layer {BY_SIZE}",
         "num_layers": "layers (default: 1)",
-        "dropout": "probability that a unit is left out, between layers and before the output",
+        "dropout": f"probability that a unit is left out, between layers and before the output {BY_SIZE}",
         "dtype": "precision of all numbers (default: float32)",
         "init_from": "train this model further; cell, sizes and precision are its own",
     },

@@ -206,21 +206,28 @@ def default_val_fraction(num_chars: int) -> float:
     return 0.0 if num_chars < 10_000 else min(0.1, 500_000 / num_chars)
 
 
-def defaults(num_chars: int) -> dict[str, Any]:
-    """The rule: what a text of this many characters to train on is trained with.
+def defaults(num_chars: int, max_seconds: float = math.inf) -> dict[str, Any]:
+    """The rule: what a text of this many characters to train on, in this time, is trained with.
 
     ==============  ======================================================================================
-    hidden_size     64 below 10 000 characters, 128 below 100 000, 256 below 3 million, 512 above
+    cell            "rnn" below 10 000 characters, "gru" above
+    hidden_size     64 below 10 000 characters, 128 below 100 000, 256 below 3 million, 512 above; but between 100 000
+                    and 3 million 512 where 2 minutes or more are given
+    dropout         0 below 10 000 characters, 0.4 below 10 million, 0 above: where an epoch is most of the training,
+                    nothing is learned by heart
     batch_size      one reader for each 2 000 characters, 1 to 32
     seq_length      64, less where the readers have less to read
     epochs          15 million characters in all, 1 to 200 epochs
     learning_rate   by the hidden size, see `default_learning_rate`
     ==============  ======================================================================================
     """
-    hidden_size = next(h for limit, h in ((1e4, 64), (1e5, 128), (3e6, 256), (math.inf, 512)) if num_chars < limit)
+    medium = 512 if 120 <= max_seconds < math.inf else 256
+    hidden_size = next(h for limit, h in ((1e4, 64), (1e5, 128), (3e6, medium), (math.inf, 512)) if num_chars < limit)
     batch_size = min(max(num_chars // 2000, 1), 32)
     return {
+        "cell": "rnn" if num_chars < 10_000 else "gru",
         "hidden_size": hidden_size,
+        "dropout": 0.4 if 10_000 <= num_chars < 10_000_000 else 0.0,
         "batch_size": batch_size,
         "seq_length": min(64, -(-num_chars // batch_size)),
         "epochs": min(max(15_000_000 / num_chars, 1), 200),
@@ -238,7 +245,7 @@ def train(
     cell: str | None = None,
     hidden_size: int | None = None,
     num_layers: int | None = None,
-    dropout: float = 0.0,
+    dropout: float | None = None,
     optimizer: str = "adam",
     learning_rate: float | None = None,
     schedule: str = "cosine",
@@ -276,12 +283,14 @@ def train(
         A str is the text itself, bytes are text over byte values (byte n is character U+00n), a path is a file. An
         iterable is a set of documents (names, log lines), each independent of the others: the model learns where one
         begins and ends, and their order is shuffled each epoch.
-    cell : "rnn"
-        A tanh RNN.
+    cell : "rnn", "gru" or "lstm"
+        The tanh RNN, gated recurrent unit or long short-term memory of PyTorch. Default: by the text's size, see
+        `defaults`.
     hidden_size, num_layers : int
         Units of a layer; layers. Defaults: by the text's size, see `defaults`; 1.
     dropout : float
-        Probability, 0 to below 1, that a unit's output is dropped between layers and before the head.
+        Probability, 0 to below 1, that a unit's output is dropped between layers and before the head. Default: by the
+        text's size, see `defaults`; 0 for a tanh RNN.
     optimizer : "adam", "sgd", "rmsprop" or "adagrad"
     learning_rate : float
         At its highest. Default: by hidden_size, see `default_learning_rate`.
@@ -374,7 +383,11 @@ def train(
     if val_fraction is None:
         val_fraction = default_val_fraction(len(text)) if text.num_documents != 1 else 0.0
     training, validation = text.split(number("val_fraction", val_fraction, 0, 1, below=True))
-    rule = defaults(len(training) - 1)
+    max_seconds = math.inf if max_seconds is None else number("max_seconds", max_seconds, 0, above=True)
+    rule = defaults(len(training) - 1, max_seconds)
+    cell = choice("cell", rule["cell"] if cell is None else cell, CELLS)
+    if dropout is None:
+        dropout = 0.0 if cell == "rnn" else rule["dropout"]
     hidden_size = integer("hidden_size", rule["hidden_size"] if hidden_size is None else hidden_size, 1)
     batch_size = integer("batch_size", rule["batch_size"] if batch_size is None else batch_size, 1)
     if batch_size > len(training) - 1:
@@ -382,13 +395,13 @@ def train(
             f"batch_size must be at most {len(training) - 1}, the characters to predict in the text, got {batch_size}"
         )
     if epochs is None:
-        epochs = rule["epochs"] if max_seconds is None else math.inf
+        epochs = rule["epochs"] if math.isinf(max_seconds) else math.inf
     else:
         epochs = number("epochs", epochs, 0, above=True)
     if learning_rate is None:
         learning_rate = default_learning_rate(hidden_size)
     settings = Settings(
-        cell=choice("cell", "rnn" if cell is None else cell, CELLS),
+        cell=cell,
         hidden_size=hidden_size,
         num_layers=integer("num_layers", 1 if num_layers is None else num_layers, 1),
         dropout=number("dropout", dropout, 0, 1, below=True),
@@ -407,7 +420,7 @@ def train(
             integer("seq_length", rule["seq_length"] if seq_length is None else seq_length, 1), len(training) - 1
         ),
         epochs=epochs,
-        max_seconds=math.inf if max_seconds is None else number("max_seconds", max_seconds, 0, above=True),
+        max_seconds=max_seconds,
         val_fraction=val_fraction,
         seed=integer("seed", seed, 0, 2**64 - 1),
         dtype=dtype_name("float32" if dtype is None else dtype),
