@@ -329,8 +329,8 @@ class CharRNN:
     ) -> list[Any]:
         """Draw n texts, many at a time in parallel rows; the arguments are those of `sample`.
 
-        Each of up to 64 rows draws a text and then begins the next. The generator gives one double to each row that draws,
-        in the order of the rows, step after step.
+        Each of up to 64 rows draws a text and then begins the next. The generator gives one double to each row that
+        draws, in the order of the rows, step after step.
 
         Returns
         -------

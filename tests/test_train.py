@@ -300,6 +300,7 @@ def test_ctrl_c_stops_within_a_step_and_leaves_the_model_usable(num_layers):
     with pytest.raises(KeyboardInterrupt) as raised:
         train(
             text,
+            cell="rnn",
             hidden_size=2048,
             num_layers=num_layers,
             batch_size=400,

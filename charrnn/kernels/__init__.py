@@ -3,7 +3,8 @@
 A build is the same Cython source compiled for an instruction set; `CHARRNN_BUILD` in the environment forces one.
 Each has the functions below for float32 and for float64, and takes the arrays' dtype as the choice between them.
 In the signatures an array marked IN OUT or OUT is written in place and has to be C-contiguous; integer arrays of
-any type are taken. Reading order of the source: rnn.pxd, bptt.pxd, softmax.pxd, optimizers.pxd; network.pxd and gemm.pxd beneath them.
+any type are taken. Reading order of the source: rnn.pxd, bptt.pxd, softmax.pxd, optimizers.pxd; beneath them network.pxd
+and gemm.pxd.
 """
 
 from __future__ import annotations
@@ -105,9 +106,7 @@ def _float64() -> ModuleType:
     return kernels
 
 
-def Network(
-    vocab_size: int, hidden_size: int, num_layers: int = 1, dtype: Any = "float32", cell: str = "rnn"
-) -> Any:
+def Network(vocab_size: int, hidden_size: int, num_layers: int = 1, dtype: Any = "float32", cell: str = "rnn") -> Any:
     """The sizes of a network and where its parameters lie in an arena: see its `arena_size` and `views`."""
     return module(dtype).Network(vocab_size, hidden_size, num_layers, cell)
 

@@ -234,7 +234,8 @@ cdef inline Step step_of(Work *w, Py_ssize_t layer, Py_ssize_t t, Py_ssize_t b) 
     if w.backward:
         s.dh = dh_rows(w, layer, t) + b * ld
         s.dh_prev = NULL if ended or t == 0 else dh_rows(w, layer, t - 1) + b * ld
-        s.dc = w.dc + b * ld
+        if w.sizes.cell == LSTM:
+            s.dc = w.dc + b * ld
     return s
 
 

@@ -58,7 +58,7 @@ cdef inline void cell_forward(
 cdef inline void cell_backward(
     Cell cell, Py_ssize_t first, Py_ssize_t stop, Py_ssize_t stride, Step *s
 ) noexcept nogil:
-    """The gradients of the products in their slots, from dh and dc, and what comes to dh_prev and dc without a product."""
+    """The gradients of the products in their slots, from dh and dc; what comes to dh_prev and dc without a product."""
     if cell == RNN:
         rnn_backward(first, stop, s.h, s.dh)
     elif cell == GRU:

@@ -239,8 +239,7 @@ cdef class Engine:
         w.sums = self._reserve(w.block)
         w.scratch_size = round_up(max(s.hidden_size, <Py_ssize_t>BLOCK_K) * panel, PADDING)
         w.scratch = self._reserve(w.scratch_size * num_threads)
-        if end >= 0:
-            w.no_end = self._reserve(rows * slots_stride(w))
+        w.no_end = self._reserve(rows * slots_stride(w))
         if dropout > 0:
             w.up = self._reserve(s.num_layers * N * row)
             w.mask = self._reserve(s.num_layers * N * row)
@@ -699,7 +698,7 @@ cdef class Sampler(Engine):
         """Draw n texts of at most so many symbols. Where a row's text is done it begins the next one, so that all rows
         have work while there are texts left. A step takes one double for each row that draws, in their order."""
         cdef Work *w = &self.work
-        cdef Py_ssize_t n = texts.shape[0], length = texts.shape[1], B = w.batch_size, begun = 0, done = 0, b, at
+        cdef Py_ssize_t n = texts.shape[0], length = texts.shape[1], B = w.batch_size, begun = 0, done = 0, b
         cdef Py_ssize_t[::1] text_of = np.full(B, -1, np.intp)  # -1 for a row that has none
         cdef Py_ssize_t[::1] drawn = np.zeros(B, np.intp)       # symbols of it; negative while the prompt is read
         check_length("lengths", lengths.shape[0], n)
@@ -929,7 +928,8 @@ cdef product(a, b):
 
 cdef check_shape(str name, array, rows, columns):
     if array.shape != (rows, columns):
-        raise ValueError(f"{name} must have shape {(rows, columns)} where the other arguments say so, got {array.shape}")
+        wanted = (rows, columns)
+        raise ValueError(f"{name} must have shape {wanted} where the other arguments say so, got {array.shape}")
 
 
 cdef class CellStep:
@@ -997,15 +997,15 @@ cdef class CellStep:
                 step.dc = &dc_rows[b, 0]
                 cell_backward(self.cell, 0, self.width, self.width, &step)
 
-    cdef forward(self):
+    cdef outputs(self):
         """h, or (h, c)."""
         self.run()
         H = self.h_prev.shape[1]
         h, c = np.ascontiguousarray(self.h[:, :H]), np.ascontiguousarray(self.c[:, :H])
         return (h, c) if self.cell == LSTM else h
 
-    cdef backward(self, dh, dc):
-        """dx, dh_prev, dc_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh, after `forward`."""
+    cdef gradients(self, dh, dc):
+        """dx, dh_prev, dc_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh, after `outputs`."""
         cdef Py_ssize_t g
         B, H = self.h_prev.shape
         check_shape("dh", dh, B, H)
@@ -1037,7 +1037,7 @@ def rnn_cell(
     bias_hh not None,           # IN (H)
 ):
     """h = tanh(x.weight_ih^T + bias_ih + h_prev.weight_hh^T + bias_hh), (B, H): one step of a tanh RNN."""
-    return CellStep("rnn", x, h_prev, None, weight_ih, weight_hh, bias_ih, bias_hh).forward()
+    return CellStep("rnn", x, h_prev, None, weight_ih, weight_hh, bias_ih, bias_hh).outputs()
 
 
 def rnn_cell_backward(
@@ -1053,7 +1053,7 @@ def rnn_cell_backward(
     cdef CellStep step = CellStep("rnn", x, h_prev, None, weight_ih, weight_hh, zeros, zeros)
     check_shape("h", h, h_prev.shape[0], h_prev.shape[1])
     step.h = step.rows(len(h), h)
-    dx, dh_prev, _, dweight_ih, dweight_hh, dbias, _ = step.backward(dh, None)
+    dx, dh_prev, _, dweight_ih, dweight_hh, dbias, _ = step.gradients(dh, None)
     return dx, dh_prev, dweight_ih, dweight_hh, dbias
 
 
@@ -1066,7 +1066,7 @@ def gru_cell(
     bias_hh not None,           # IN (3 H)
 ):
     """h, (B, H), after one step of a gated recurrent unit: the equations are in gru.pxd."""
-    return CellStep("gru", x, h_prev, None, weight_ih, weight_hh, bias_ih, bias_hh).forward()
+    return CellStep("gru", x, h_prev, None, weight_ih, weight_hh, bias_ih, bias_hh).outputs()
 
 
 def gru_cell_backward(
@@ -1080,8 +1080,8 @@ def gru_cell_backward(
 ):
     """(dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh)."""
     cdef CellStep step = CellStep("gru", x, h_prev, None, weight_ih, weight_hh, bias_ih, bias_hh)
-    step.forward()
-    dx, dh_prev, _, *others = step.backward(dh, None)
+    step.outputs()
+    dx, dh_prev, _, *others = step.gradients(dh, None)
     return dx, dh_prev, *others
 
 
@@ -1095,7 +1095,7 @@ def lstm_cell(
     bias_hh not None,           # IN (4 H)
 ):
     """(h, c), each (B, H), after one step of a long short-term memory: the equations are in lstm.pxd."""
-    return CellStep("lstm", x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh).forward()
+    return CellStep("lstm", x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh).outputs()
 
 
 def lstm_cell_backward(
@@ -1111,8 +1111,8 @@ def lstm_cell_backward(
 ):
     """(dx, dh_prev, dc_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh)."""
     cdef CellStep step = CellStep("lstm", x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh)
-    step.forward()
-    return step.backward(dh, dc)
+    step.outputs()
+    return step.gradients(dh, dc)
 
 
 def clip_norm(real[::1] gradients not None, double max_norm):

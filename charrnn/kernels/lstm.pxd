@@ -1,5 +1,5 @@
-"""The long short-term memory (Hochreiter, Schmidhuber, 1997, with the forget gate of Gers et al., 2000; the equations of
-torch.nn.LSTM).
+"""The long short-term memory (Hochreiter, Schmidhuber, 1997, with the forget gate of Gers et al., 2000; the equations
+of torch.nn.LSTM).
 
     i, f, o = sigmoid(W x + b_i + W_h h_prev + b_h)        g = tanh of the like
     c = f c_prev + i g

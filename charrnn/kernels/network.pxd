@@ -5,14 +5,14 @@ number t B + b. A row of H numbers takes `stride`, which is H rounded up, with z
 """
 from libc.stdint cimport uint64_t
 
-from charrnn.kernels.cells cimport RNN, Cell, gates_of, recurrent_slot, slots_of
+from charrnn.kernels.cells cimport Cell, gates_of, recurrent_slot, slots_of
 from charrnn.kernels.gemm cimport Matrix, Panels, in_place, matrix, pack_panel, packed, panel_width, round_up
 from charrnn.kernels.simd cimport LANES, real
 from charrnn.kernels.threads cimport thread_barrier
 
 
-# The parameters of a layer, or their gradients, in PyTorch's shapes but for weight_ih of layer 0, which is transposed so
-# that the weights of a symbol are a row.
+# The parameters of a layer, or their gradients, in PyTorch's shapes but for weight_ih of layer 0, which is transposed
+# so that the weights of a symbol are a row.
 cdef struct Layer:
     real *weight_ih             # (V, G H) of layer 0, in rows of gates_stride, else (G H, H)
     real *weight_hh             # (G H, H)
@@ -61,9 +61,8 @@ cdef struct Work:
     real *forward_panels        # weight_ih, weight_hh of each layer, transposed and packed for the forward products
     real *backward_panels       # the same for the backward products
     bint in_place               # the backward products of weight_hh read it where it lies
-    bint together               # threads share the columns of each step, not the rows of the batch
-    real *no_end                # (B, slots, H), of each thread where they are together
-    const real **start          # (B), of each thread where they are together
+    real *no_end                # (B, slots, H), of each thread where threads share columns
+    const real **start          # (B), the same
     real *scratch               # of each thread: scratch_size
     Py_ssize_t scratch_size
     double dropout
