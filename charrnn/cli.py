@@ -68,7 +68,7 @@ TRAIN_OPTIONS = {
         "warmup": "share of the run over which it rises first",
         "clip_norm": "scale the gradient down to this norm where it is longer; none: never",
         "clip_value": "cut each element of the gradient off at plus and minus this (default: none)",
-        "weight_decay": "shrink the parameters by this times the learning rate in each step",
+        "weight_decay": f"shrink the parameters by this times the learning rate in each step {BY_SIZE}",
         "momentum": "decay of the average step, of sgd",
         "beta1": "decay of the gradient's average, of adam",
         "beta2": "decay of its square's average, of adam and rmsprop",

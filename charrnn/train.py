@@ -35,6 +35,8 @@ SCHEDULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 LOOK_SECONDS = 0.1
 VALIDATIONS = 20
+# At most this share of max_seconds goes to them.
+VALIDATION_SHARE = 0.05
 # Loss of a step, nats per character, beyond which nothing is learned any more; uniform guesses cost log V.
 DIVERGED_LOSS = 1000.0
 
@@ -213,21 +215,24 @@ def defaults(num_chars: int, max_seconds: float = math.inf) -> dict[str, Any]:
     cell            "rnn" below 10 000 characters, "gru" above
     hidden_size     64 below 10 000 characters, 128 below 100 000, 256 below 3 million, 512 above; but between 100 000
                     and 3 million 512 where 2 minutes or more are given
-    dropout         0 below 10 000 characters, 0.4 below 10 million, 0 above: where an epoch is most of the training,
+    dropout         0 below 10 000 characters, 0.3 below 10 million, 0 above: where an epoch is most of the training,
                     nothing is learned by heart
+    weight_decay    0.02 where there is dropout, else 0
     batch_size      one reader for each 2 000 characters, 1 to 32
     seq_length      64, less where the readers have less to read
     epochs          15 million characters in all, 1 to 200 epochs
     learning_rate   by the hidden size, see `default_learning_rate`
     ==============  ======================================================================================
     """
+    regularized = 10_000 <= num_chars < 10_000_000
     medium = 512 if 120 <= max_seconds < math.inf else 256
     hidden_size = next(h for limit, h in ((1e4, 64), (1e5, 128), (3e6, medium), (math.inf, 512)) if num_chars < limit)
     batch_size = min(max(num_chars // 2000, 1), 32)
     return {
         "cell": "rnn" if num_chars < 10_000 else "gru",
         "hidden_size": hidden_size,
-        "dropout": 0.4 if 10_000 <= num_chars < 10_000_000 else 0.0,
+        "dropout": 0.3 if regularized else 0.0,
+        "weight_decay": 0.02 if regularized else 0.0,
         "batch_size": batch_size,
         "seq_length": min(64, -(-num_chars // batch_size)),
         "epochs": min(max(15_000_000 / num_chars, 1), 200),
@@ -252,7 +257,7 @@ def train(
     warmup: float = 0.02,
     clip_norm: float | None = 0.25,
     clip_value: float | None = None,
-    weight_decay: float = 0.0,
+    weight_decay: float | None = None,
     momentum: float = 0.9,
     beta1: float = 0.9,
     beta2: float = 0.99,
@@ -303,7 +308,8 @@ def train(
     clip_value : float or None
         After that, each element is brought into +-clip_value.
     weight_decay : float
-        Decoupled: parameters shrink by learning_rate times it each step.
+        Decoupled: parameters shrink by learning_rate times it each step. Default: by the text's size, see `defaults`; 0
+        for a tanh RNN.
     momentum : float
         Of "sgd".
     beta1, beta2 : float
@@ -314,8 +320,8 @@ def train(
         Passes over the text and seconds, reading and validating included; whichever ends first. Default: by the text's
         size, see `defaults`, where neither is given.
     val_fraction : float
-        Share of the text, the last part of it, that is not trained on but validated with, some 20 times in a run; the
-        model returned is then the one of the best validation. Default: 0.1 from 10 000 characters on, at most half a
+        Share of the text, the last part of it, that is not trained on but validated with, 20 times in a run (or for a
+        twentieth of max_seconds); the model returned is then the one of the best validation. Default: 0.1 from 10 000 characters on, at most half a
         million characters.
     seed : int
         Fixes every bit of the result, for any number of threads (but with max_seconds the clock has a say).
@@ -388,6 +394,8 @@ def train(
     cell = choice("cell", rule["cell"] if cell is None else cell, CELLS)
     if dropout is None:
         dropout = 0.0 if cell == "rnn" else rule["dropout"]
+    if weight_decay is None:
+        weight_decay = 0.0 if cell == "rnn" else rule["weight_decay"]
     hidden_size = integer("hidden_size", rule["hidden_size"] if hidden_size is None else hidden_size, 1)
     batch_size = integer("batch_size", rule["batch_size"] if batch_size is None else batch_size, 1)
     if batch_size > len(training) - 1:
@@ -579,10 +587,13 @@ class _Run:
         """The share of the training at which to validate next; by the last one, which a resumed training knows too."""
         if self.validation is None:
             return 1.0
-        done = self._done()
+        done, validations = self._done(), VALIDATIONS
         if math.isinf(self.settings.max_seconds):
             done = self.history.val_steps[-1] / self.total_steps if self.history.val_steps else 0.0
-        return (math.floor(done * VALIDATIONS + 1e-9) + 1) / VALIDATIONS
+        elif self.validation_seconds > 0:
+            affordable = VALIDATION_SHARE * self.settings.max_seconds / self.validation_seconds
+            validations = max(min(VALIDATIONS, int(affordable)), 1)
+        return (math.floor(done * validations + 1e-9) + 1) / validations
 
     def _steps(self, steps: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
         """Makes these steps; their losses and learning rates."""
