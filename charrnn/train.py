@@ -321,8 +321,8 @@ def train(
         size, see `defaults`, where neither is given.
     val_fraction : float
         Share of the text, the last part of it, that is not trained on but validated with, 20 times in a run (or for a
-        twentieth of max_seconds); the model returned is then the one of the best validation. Default: 0.1 from 10 000 characters on, at most half a
-        million characters.
+        twentieth of max_seconds); the model returned is then the one of the best validation. Default: 0.1 from 10 000
+        characters on, at most half a million characters.
     seed : int
         Fixes every bit of the result, for any number of threads (but with max_seconds the clock has a say).
     dtype : "float32" or "float64"
