@@ -614,13 +614,13 @@ class _Run:
     def _learning_rates(self, step: int, steps: int, rate: float) -> np.ndarray:
         """Of the steps after `step`, when some `rate` of them are made in a second."""
         s = self.settings
-        steps_in_all = self.total_steps
+        begun, made = (np.arange(step + i, step + i + steps) / self.total_steps for i in (0, 1))
         if not math.isinf(s.max_seconds):
-            left = (s.max_seconds - self.validation_seconds - self._seconds()) * rate
-            steps_in_all = min(steps_in_all, step + max(left, steps))
-        done = (step + np.arange(steps)) / steps_in_all
-        rising = np.minimum((step + 1 + np.arange(steps)) / max(s.warmup * steps_in_all, 1), 1)
-        return s.learning_rate * rising * SCHEDULES[s.schedule](done)
+            seconds = self._seconds() + np.arange(steps) / max(rate, 1)
+            by_time = seconds / max(s.max_seconds - self.validation_seconds, 1e-9)
+            begun, made = np.maximum(begun, by_time), np.maximum(made, by_time)
+        rising = np.minimum(made / s.warmup, 1) if s.warmup else 1.0
+        return s.learning_rate * rising * SCHEDULES[s.schedule](np.minimum(begun, 1))
 
     def _diverge(self, step: int, losses: np.ndarray) -> None:
         s = self.settings

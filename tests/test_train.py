@@ -215,6 +215,14 @@ def test_max_seconds_ends_the_training_and_the_schedule():
     assert model.history.learning_rates[-1] < 0.3 * max(model.history.learning_rates)
 
 
+def test_learning_rate_by_the_clock_does_not_jump_where_an_epoch_ends():
+    # The last chunk of an epoch is a single character: the quickest of all steps.
+    rates = np.array(train(SONG, max_seconds=2.0, batch_size=1, seq_length=50, hidden_size=128).history.learning_rates)
+    falling = rates[rates.argmax() :]
+    assert len(falling) > 50
+    assert np.diff(falling).max() < 0.1 * rates.max()
+
+
 # Checkpoints ----------------------------------------------------------------------------------------------------
 
 
