@@ -29,7 +29,7 @@ from charrnn.progress import Samples, printable, write
 
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
-    from charrnn.train import Report
+    from charrnn.train import History, Report
 
 __all__ = ["main", "standard_library_text"]
 
@@ -144,7 +144,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(errors="backslashreplace", newline="\n")
             _parser(argv).parse_args(argv, args)
-            return args.run(args)
+            code: int = args.run(args)
+            return code
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -162,9 +163,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _let_go_of_stdout() -> None:
     """Python flushes stdout once more at its exit, and would complain of what cannot be written."""
+    if sys.stdout is None:
+        return
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -210,7 +212,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         epilog=EXAMPLES,
     )
     parser.add_argument("--version", action="version", version=f"charrnn {__version__}")
-    parser.set_defaults(run=lambda args: parser.print_help() or 0)
+    parser.set_defaults(run=lambda args: _print_help(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="charrnn")
     for name, (summary, declare, run) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
@@ -219,6 +221,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         if name in argv:
             declare(command)
     return parser
+
+
+def _print_help(parser: argparse.ArgumentParser) -> int:
+    parser.print_help()
+    return 0
 
 
 def _add_options(group: Any, function: Callable[..., Any], helps: Mapping[str, str], **choices: Iterable[str]) -> None:
@@ -358,11 +365,12 @@ def _train(args: argparse.Namespace) -> int:
     data = _data(args.files, args.documents, args.encoding)
     watch = _Watch(say, args, _describe(data, args), resumed)
     options = {name: getattr(args, name) for helps in TRAIN_OPTIONS.values() for name in helps}
+    model: CharRNN | None
     try:
         model = train(data, **options, progress=not args.quiet, callback=watch)
     except KeyboardInterrupt as interrupt:
         model = getattr(interrupt, "model", watch.model)
-        if model is None or not model.history.steps:
+        if model is None or not _history(model).steps:
             raise
         _save(model, output, checkpoint)
         kept = isinstance(interrupt, TrainingInterrupted)  # not where the checkpoint was interrupted as well
@@ -372,7 +380,7 @@ def _train(args: argparse.Namespace) -> int:
         return INTERRUPTED
     except DivergenceError as error:
         message = _message(error, vars(args))
-        if error.model.history.val_losses:
+        if _history(error.model).val_losses:
             _save(error.model, output, checkpoint)
             message += f"; the best model so far is in {output}"
         write(f"charrnn: error: {message}")
@@ -385,8 +393,8 @@ def _train(args: argparse.Namespace) -> int:
         write(f"charrnn: error: {_message(error, vars(args))}; the model so far is in {output}")
         return WRONG
     _save(model, output, checkpoint)
-    if args.plot is not None and model.history.steps:
-        plot.learning_curves(model.history, args.plot)
+    if args.plot is not None and _history(model).steps:
+        plot.learning_curves(_history(model), args.plot)
     if watch.model is None:
         say(f"{checkpoint} holds a training that is complete; with more --epochs it goes on")
     say(
@@ -396,7 +404,7 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_output(name: str, path: Path, others: Sequence[str]) -> None:
+def _check_output(name: str, path: Path, others: Sequence[str | Path]) -> None:
     """Whether it can be written, before the hours that go into it, and is none of these other files."""
     if path.is_dir():
         raise ValueError(f"{name} must be a file, got the folder {path}")
@@ -464,10 +472,15 @@ def _save(model: CharRNN, path: Path, checkpoint: Path) -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def _history(model: CharRNN) -> History:
+    """That of a model that has just been trained."""
+    assert model.history is not None
+    return model.history
+
+
 def _loss(model: CharRNN) -> str:
     """The loss of a model that has just been trained: that of its best validation, which it was taken from."""
-    history = model.history
-    assert history is not None
+    history = _history(model)
     part, losses = ("validation", [min(history.val_losses)]) if history.val_losses else ("training", history.losses)
     return f"{part} loss {losses[-1]:.4f} nats, {losses[-1] / math.log(2):.4f} bits per character"
 

@@ -19,11 +19,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from charrnn.vocabulary import END_POINT, Vocabulary, code_point_blocks, code_points, text_of
+
+if TYPE_CHECKING:
+    #: What is read: a text, a file, or documents.
+    Data = str | bytes | bytearray | memoryview | os.PathLike[str] | Iterable[str | bytes]
 
 __all__ = ["Corpus", "read"]
 
@@ -217,7 +221,7 @@ class Corpus:
         return Corpus(self.vocabulary, codes, self.table)
 
 
-def read(data: Any, *, encoding: str = "utf-8", vocabulary: Vocabulary | None = None, name: str = "data") -> Corpus:
+def read(data: Data, *, encoding: str = "utf-8", vocabulary: Vocabulary | None = None, name: str = "data") -> Corpus:
     r"""Read a text or a set of documents.
 
     Every code point is a character as it stands: ``"\r\n"`` is two, NUL is one, and so is a lone surrogate in
@@ -269,8 +273,8 @@ def read(data: Any, *, encoding: str = "utf-8", vocabulary: Vocabulary | None = 
     """
     if isinstance(data, os.PathLike):
         codec, path = _codec(encoding), os.fsdecode(data)
-        with open(data, "rb") as file:
-            file = file if file.seekable() else io.BytesIO(file.read())
+        with open(data, "rb") as opened:
+            file: BinaryIO = opened if opened.seekable() else io.BytesIO(opened.read())
             mapped = partial(_mapped, file, codec)
             return _corpus(partial(_file_blocks, file, codec, path), vocabulary, path, mapped=mapped)
     if isinstance(data, (str, bytes, bytearray, memoryview)):
@@ -361,13 +365,11 @@ def _mapped(file: BinaryIO, codec: str, points: np.ndarray, size: int) -> np.nda
 def _documents(data: Iterable[str | bytes], name: str) -> list[str]:
     if not isinstance(data, Iterable):
         raise TypeError(f"{name} must be str, bytes, a path or an iterable of str, got {type(data).__name__}")
-    documents = list(data)
+    documents = [document.decode("latin-1") if isinstance(document, bytes) else document for document in data]
     if not documents:
         raise ValueError(f"{name} must have at least 1 document, got none")
     for number, document in enumerate(documents):
-        if isinstance(document, bytes):
-            documents[number] = document.decode("latin-1")
-        elif not isinstance(document, str):
+        if not isinstance(document, str):
             kind = type(document).__name__
             raise TypeError(f"document {number} of {name} must be str or bytes, got {kind}")
     return sorted(documents) if isinstance(data, (set, frozenset)) else documents

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -19,7 +19,15 @@ from charrnn.threads import num_threads_or_default, threads_worth
 from charrnn.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+    from typing_extensions import TypeVar  # known to every type checker, and not imported
+
+    from charrnn.kernels.kernels import Engine, Network, Sampler
     from charrnn.train import History
+
+    Rng = int | np.random.Generator | np.random.RandomState | None
+    #: Of a prompt and of what is drawn after it.
+    Text = TypeVar("Text", str, bytes, default=str)
 
 #: With the gates of each.
 CELLS = {"rnn": 1, "gru": 3, "lstm": 4}
@@ -106,7 +114,7 @@ class CharRNN:
         cell: str = "rnn",
         hidden_size: int = 128,
         num_layers: int = 1,
-        dtype: str | np.dtype = "float32",
+        dtype: npt.DTypeLike = "float32",
         seed: int = 0,
     ) -> None:
         self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
@@ -116,7 +124,9 @@ class CharRNN:
         self.dtype = np.dtype(dtype_name(dtype))
         self.history: History | None = None
         self._kernels = kernels.module(self.dtype)
-        self._network = self._kernels.Network(len(self.vocabulary), self.hidden_size, self.num_layers, self.cell)
+        self._network: Network = self._kernels.Network(
+            len(self.vocabulary), self.hidden_size, self.num_layers, self.cell
+        )
         self._arena = self._kernels.aligned_zeros(self._network.arena_size)
         rng = np.random.default_rng(integer("seed", seed, 0))
         bound = 1 / math.sqrt(self.hidden_size)
@@ -232,14 +242,14 @@ class CharRNN:
 
     def sample(
         self,
-        prompt: str | bytes = "",
+        prompt: Text = "",  # type: ignore[assignment]
         length: int = 200,
         *,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        rng: Any = None,
-    ) -> Any:
+        rng: Rng = None,
+    ) -> Text:
         """Draw text that follows a prompt.
 
         Parameters
@@ -281,18 +291,19 @@ class CharRNN:
         sampler.feed(self._beginning(prompt)[:, None])
         symbols = np.empty(length, np.int32)
         drawn = _draw(sampler.draw, _bit_generator(rng), symbols)
-        return self._text(symbols[:drawn], isinstance(prompt, bytes))
+        text: Text = self._text(symbols[:drawn], isinstance(prompt, bytes))
+        return text
 
     def stream(
         self,
-        prompt: str | bytes = "",
+        prompt: Text = "",  # type: ignore[assignment]
         length: int = 200,
         *,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        rng: Any = None,
-    ) -> Iterator[Any]:
+        rng: Rng = None,
+    ) -> Iterator[Text]:
         """The same as `sample`, character by character as they are drawn.
 
         Examples
@@ -321,12 +332,12 @@ class CharRNN:
         n: int,
         length: int = 200,
         *,
-        prompt: str | bytes = "",
+        prompt: Text = "",  # type: ignore[assignment]
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        rng: Any = None,
-    ) -> list[Any]:
+        rng: Rng = None,
+    ) -> list[Text]:
         """Draw n texts, many at a time in parallel rows; the arguments are those of `sample`.
 
         Each of up to 64 rows draws a text and then begins the next. The generator gives one double to each row that
@@ -347,7 +358,7 @@ class CharRNN:
         bit_generator = _bit_generator(rng)
         beginning = self._beginning(prompt)
         sampler = self._sampler(max(min(ROWS, n), 1), temperature, top_k, top_p)
-        texts: list[Any] = []
+        texts: list[Text] = []
         while len(texts) < n:
             # At most so many at once that they take some megabytes.
             symbols = np.empty((min(n - len(texts), max(SYMBOLS // max(length, 1), ROWS)), length), np.int32)
@@ -386,8 +397,8 @@ class CharRNN:
 
     def _sampler(
         self, rows: int, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
-    ) -> Any:
-        return self._kernels.Sampler(
+    ) -> Sampler:
+        sampler: Sampler = self._kernels.Sampler(
             self._network,
             self._arena,
             rows,
@@ -396,6 +407,7 @@ class CharRNN:
             top_p=1.0 if top_p is None else number("top_p", top_p, 0, 1, above=True),
             end=-1 if self.vocabulary.end is None else self.vocabulary.end,
         )
+        return sampler
 
     def _beginning(self, prompt: str | bytes) -> np.ndarray:
         """The symbols to read from a zero state before those to draw."""
@@ -408,7 +420,7 @@ class CharRNN:
 
     # Scoring
 
-    def evaluate(self, data: Any, *, encoding: str = "utf-8") -> Evaluation:
+    def evaluate(self, data: corpus.Data, *, encoding: str = "utf-8") -> Evaluation:
         """The mean loss over a text, the state carried from its first character to its last.
 
         Parameters
@@ -443,6 +455,10 @@ class CharRNN:
             raise ValueError("data must have at least 2 characters, for the first one is not predicted")
         return Evaluation(total / num_chars, num_chars)
 
+    @overload
+    def log_prob(self, text: str | bytes) -> npt.NDArray[np.float64]: ...  # type: ignore[overload-overlap]
+    @overload
+    def log_prob(self, text: Iterable[str | bytes]) -> list[npt.NDArray[np.float64]]: ...
     def log_prob(self, text: Any) -> Any:
         """The log-probability of each character of a text after the first, given those before it.
 
@@ -602,7 +618,7 @@ class CharRNN:
 
     # Loops of one's own
 
-    def forward(self, inputs: Any, state: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    def forward(self, inputs: npt.ArrayLike, state: npt.ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Logits of the symbol after each input.
 
         Parameters
@@ -632,7 +648,7 @@ class CharRNN:
         return logits, engine.get_state()
 
     def loss_and_grad(
-        self, inputs: Any, targets: Any, state: Any = None
+        self, inputs: npt.ArrayLike, targets: npt.ArrayLike, state: npt.ArrayLike | None = None
     ) -> tuple[float, dict[str, np.ndarray], np.ndarray]:
         """The mean loss and its exact gradients, by backpropagation through time over the T steps.
 
@@ -681,9 +697,9 @@ class CharRNN:
 
     def _engine(
         self, seq_length: int, batch_size: int, *, gradients: Any = None, num_threads: int | None = None
-    ) -> Any:
+    ) -> Engine:
         operations = (2 if gradients is None else 6) * seq_length * batch_size * self._arena.size
-        return self._kernels.Engine(
+        engine: Engine = self._kernels.Engine(
             self._network,
             self._arena,
             seq_length,
@@ -693,6 +709,7 @@ class CharRNN:
             # One row is read by one thread, and each call starts its threads anew.
             num_threads=threads_worth(num_threads_or_default(num_threads), operations / 5) if batch_size > 1 else 1,
         )
+        return engine
 
     def _symbols(self, name: str, symbols: Any) -> np.ndarray:
         symbols = np.asarray(symbols)
@@ -709,16 +726,16 @@ class CharRNN:
         if state is None:
             return None
         try:
-            state = np.asarray(state)
+            array = np.asarray(state)
         except ValueError as error:  # a tuple of arrays of several shapes
             raise ValueError(f"state must have one shape: {error}") from None
         shape = self._network.state_shape(batch_size)
-        if state.dtype.kind not in "fiu":
-            raise TypeError(f"state must be an array of numbers, got dtype {state.dtype}")
-        if state.shape != shape:
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"state must be an array of numbers, got dtype {array.dtype}")
+        if array.shape != shape:
             axes = "(L, B, H)" if len(shape) == 3 else "(2, L, B, H)"
-            raise ValueError(f"state must have shape {axes} = {shape}, got {state.shape}")
-        return state
+            raise ValueError(f"state must have shape {axes} = {shape}, got {array.shape}")
+        return array
 
 
 @dataclass(frozen=True)

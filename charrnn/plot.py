@@ -82,4 +82,5 @@ def learning_curves(history: History, path: str | os.PathLike[str]) -> None:
 def _averaged(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """The means of up to POINTS stretches of a curve."""
     parts = min(POINTS, len(y))
-    return tuple(np.array([part.mean() for part in np.array_split(np.asarray(values), parts)]) for values in (x, y))
+    means = [[part.mean() for part in np.array_split(np.asarray(values), parts)] for values in (x, y)]
+    return np.array(means[0]), np.array(means[1])

@@ -97,7 +97,7 @@ class Samples:
                     break
             text = "".join(characters).replace("\r\n", "\n")
             if model.vocabulary.end is None:
-                lines = text.strip("\n").split("\n")
+                lines += text.strip("\n").split("\n")
                 break
             lines.append(text)
         return [printable(line) for line in lines[: self.LINES]]

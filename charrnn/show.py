@@ -39,7 +39,7 @@ LEVELS = 127
 
 def page(
     model: CharRNN,
-    data: Any,
+    data: corpus.Data,
     *,
     length: int = LENGTH,
     units: int | None = None,

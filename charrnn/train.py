@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from charrnn.arguments import choice, integer, number
 from charrnn.model import CELLS, CharRNN, dtype_name
 from charrnn.progress import Progress
 from charrnn.threads import num_threads_or_default, threads_worth
+
+if TYPE_CHECKING:
+    from charrnn.kernels.kernels import Trainer
 
 __all__ = ["DivergenceError", "History", "Report", "TrainingInterrupted", "train"]
 
@@ -245,7 +248,7 @@ def default_learning_rate(hidden_size: int) -> float:
 
 
 def train(
-    data: Any,
+    data: corpus.Data,
     *,
     cell: str | None = None,
     hidden_size: int | None = None,
@@ -403,9 +406,9 @@ def train(
             f"batch_size must be at most {len(training) - 1}, the characters to predict in the text, got {batch_size}"
         )
     if epochs is None:
-        epochs = rule["epochs"] if math.isinf(max_seconds) else math.inf
+        passes = rule["epochs"] if math.isinf(max_seconds) else math.inf
     else:
-        epochs = number("epochs", epochs, 0, above=True)
+        passes = number("epochs", epochs, 0, above=True)
     if learning_rate is None:
         learning_rate = default_learning_rate(hidden_size)
     settings = Settings(
@@ -427,7 +430,7 @@ def train(
         seq_length=min(
             integer("seq_length", rule["seq_length"] if seq_length is None else seq_length, 1), len(training) - 1
         ),
-        epochs=epochs,
+        epochs=passes,
         max_seconds=max_seconds,
         val_fraction=val_fraction,
         seed=integer("seed", seed, 0, 2**64 - 1),
@@ -480,7 +483,7 @@ class _Run:
         self.history = model.history = History(chars_per_step=settings.batch_size * settings.seq_length)
         self.moments = np.zeros_like(model._arena)
         self.squares = np.zeros_like(model._arena)
-        self.trainer = model._kernels.Trainer(
+        self.trainer: Trainer = model._kernels.Trainer(
             model._network,
             model._arena,
             settings.seq_length,
@@ -720,6 +723,6 @@ def _fingerprint(*streams: corpus.Corpus | None) -> str:
         if stream is not None:
             names = (stream.vocabulary.characters, len(stream), stream.codes.dtype.str)
             digest.update(repr(names).encode("utf-8", "replace"))
-            digest.update(stream.table)
-            digest.update(np.ascontiguousarray(stream.codes).view(np.uint8))
+            digest.update(stream.table.data)
+            digest.update(np.ascontiguousarray(stream.codes).view(np.uint8).data)
     return digest.hexdigest()

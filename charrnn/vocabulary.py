@@ -8,9 +8,12 @@ Unicode has.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["Vocabulary"]
 
@@ -152,7 +155,7 @@ class Vocabulary:
         """Give the indices of code points, -1 for one that is not in the vocabulary."""
         return self._table.take(points, mode="clip")
 
-    def decode(self, indices: Any) -> str:
+    def decode(self, indices: npt.ArrayLike) -> str:
         """Give the text of a sequence of indices.
 
         Parameters

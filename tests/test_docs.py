@@ -11,7 +11,8 @@ import charrnn
 import charrnn.train
 
 README = Path(__file__).parent.parent / "README.md"
-MODULES = [name for _, name, _ in pkgutil.walk_packages(charrnn.__path__, "charrnn.") if not name.endswith("__main__")]
+# A module with an underscore is the whole command line, or a build that perhaps only another CPU runs.
+MODULES = [name for _, name, _ in pkgutil.walk_packages(charrnn.__path__, "charrnn.") if "._" not in name]
 
 
 @pytest.mark.parametrize("name", ["charrnn", *MODULES])

@@ -13,7 +13,7 @@ import functools
 import importlib
 import os
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,31 @@ except ModuleNotFoundError as error:
         f"{__file__} is in a source tree whose kernels are not compiled; "
         "build them there with: pip install -e . (or import an installed charrnn from another folder)"
     ) from error
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from charrnn.kernels import kernels
+    from charrnn.kernels.kernels import (
+        adagrad,
+        adam,
+        bptt,
+        clip_norm,
+        clip_value,
+        cross_entropy,
+        exp,
+        gru_cell,
+        gru_cell_backward,
+        lstm_cell,
+        lstm_cell_backward,
+        rmsprop,
+        rnn_cell,
+        rnn_cell_backward,
+        sgd,
+        sigmoid,
+        softmax,
+        tanh,
+    )
 
 __all__ = [
     "BUILD",
@@ -37,6 +62,7 @@ __all__ = [
     "cross_entropy",
     "exp",
     "fma_peak",
+    "get_include",
     "gru_cell",
     "gru_cell_backward",
     "lstm_cell",
@@ -89,7 +115,7 @@ def _choose() -> tuple[str, ModuleType]:
 BUILD, _float32 = _choose()
 
 
-def module(dtype: Any) -> ModuleType:
+def module(dtype: npt.DTypeLike) -> ModuleType:
     """The compiled module of this build for float32 or float64."""
     dtype = np.dtype(dtype)
     if dtype == np.float32:
@@ -106,14 +132,23 @@ def _float64() -> ModuleType:
     return kernels
 
 
-def Network(vocab_size: int, hidden_size: int, num_layers: int = 1, dtype: Any = "float32", cell: str = "rnn") -> Any:
+def get_include() -> str:
+    """The folder of simd.h, for the C compiler of another Cython project that cimports these kernels."""
+    return os.path.dirname(__file__)
+
+
+def Network(
+    vocab_size: int, hidden_size: int, num_layers: int = 1, dtype: npt.DTypeLike = "float32", cell: str = "rnn"
+) -> kernels.Network:
     """The sizes of a network and where its parameters lie in an arena: see its `arena_size` and `views`."""
-    return module(dtype).Network(vocab_size, hidden_size, num_layers, cell)
+    network: kernels.Network = module(dtype).Network(vocab_size, hidden_size, num_layers, cell)
+    return network
 
 
-def fma_peak(seconds: float = 0.2, dtype: Any = "float32") -> float:
+def fma_peak(seconds: float = 0.2, dtype: npt.DTypeLike = "float32") -> float:
     """Floating-point operations a second that one core can do at most, measured by multiply-adds in registers."""
-    return module(dtype).fma_peak(seconds)
+    peak: float = module(dtype).fma_peak(seconds)
+    return peak
 
 
 def _by_dtype(name: str) -> Any:
@@ -140,21 +175,7 @@ def _as_int32(argument: Any) -> Any:
     return argument
 
 
-adagrad = _by_dtype("adagrad")
-adam = _by_dtype("adam")
-bptt = _by_dtype("bptt")
-clip_norm = _by_dtype("clip_norm")
-clip_value = _by_dtype("clip_value")
-cross_entropy = _by_dtype("cross_entropy")
-exp = _by_dtype("exp")
-gru_cell = _by_dtype("gru_cell")
-gru_cell_backward = _by_dtype("gru_cell_backward")
-lstm_cell = _by_dtype("lstm_cell")
-lstm_cell_backward = _by_dtype("lstm_cell_backward")
-rmsprop = _by_dtype("rmsprop")
-rnn_cell = _by_dtype("rnn_cell")
-rnn_cell_backward = _by_dtype("rnn_cell_backward")
-sgd = _by_dtype("sgd")
-sigmoid = _by_dtype("sigmoid")
-softmax = _by_dtype("softmax")
-tanh = _by_dtype("tanh")
+if not TYPE_CHECKING:  # what is not defined above, for both types of numbers
+    for _name in __all__:
+        if _name not in globals():
+            globals()[_name] = _by_dtype(_name)
