@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """exp, tanh and the logistic sigmoid of a vector, to within a few units in the last place over the whole range (tests
 say how many).
 

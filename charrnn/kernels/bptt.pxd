@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """The recurrent network over T steps and B rows, and backpropagation through time.
 
     forward              h[t] = cell(x[t], h[t-1]) for every layer

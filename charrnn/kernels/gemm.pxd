@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """Matrix products from register tiles: C := start + A.B, of A (m, k), B (k, n), C (m, n).
 
 Design. B is read in panels of TILE_VECTORS * LANES columns. A large one is packed once, each panel contiguous with

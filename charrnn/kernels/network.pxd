@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """A recurrent network in memory: where parameters lie in their arena, and all that a pass over T steps works on.
 
 Shapes: T time, B batch, V symbols, H hidden units, L layers, G gates. Arrays are (T, B, ...), and a position is the

@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """One pass over a flat buffer for each optimizer; the clipped gradient is formed on the way.
 
     g = clip_value(scale dparameter)        parameter -= learning_rate weight_decay parameter, then

@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """From logits to a drawn symbol.
 
 Temperature divides the logits; then top_k keeps the k most probable symbols, then top_p the fewest most probable

@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """Softmax and cross-entropy over the columns of a panel: a row for each symbol, a column for each position.
 
     probs = exp(logits - max) / sum exp(logits - max)
