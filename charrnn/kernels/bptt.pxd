@@ -36,7 +36,9 @@ from charrnn.kernels.gemm cimport (
     multiply,
     multiply_panels,
     pack_panel,
+    pack_rows,
     packed,
+    packed_rows,
     panel_width,
     panels_from,
     round_up,
@@ -439,8 +441,10 @@ cdef inline void accumulate_product(
     """
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, mine, stop, first, width, row, rows, step, steps, i
     cdef real *panel = w.scratch + share.rank * w.scratch_size
+    cdef real *tiles = panel + BLOCK_K * TILE_VECTORS * LANES
     cdef const real *start[TASK_ROWS]
     cdef Panels panels
+    cdef Matrix block
     share_columns(share, H, m, &mine, &stop)
     for row from 0 <= row < m by TASK_ROWS:
         rows = min(<Py_ssize_t>TASK_ROWS, m - row)
@@ -448,6 +452,10 @@ cdef inline void accumulate_product(
             start[i] = c + (row + i) * ld
         for step from 0 <= step < k by BLOCK_K:
             steps = min(<Py_ssize_t>BLOCK_K, k - step)
+            block = matrix(a.data + row * a.row_stride + step * a.column_stride, a.row_stride, a.column_stride)
+            if a.row_stride == 1 and stop - mine > TILE_VECTORS * LANES:
+                pack_rows(rows, steps, block, tiles)
+                block = packed_rows(tiles)
             first = mine
             while first < stop and not w.interrupted:
                 width = panel_width(H, first)
@@ -459,10 +467,8 @@ cdef inline void accumulate_product(
                     for i in range(steps):
                         if inputs[step + i] == w.end:
                             memset(panel + i * width, 0, width * sizeof(real))
-                multiply_panels(
-                    rows, width, steps,
-                    matrix(a.data + row * a.row_stride + step * a.column_stride, a.row_stride, a.column_stride),
-                    panels, NULL if step == 0 and not add else start, first, c + row * ld, ld)
+                multiply_panels(rows, width, steps, block, panels, NULL if step == 0 and not add else start, first,
+                                c + row * ld, ld)
                 poll(w, share.rank, 2.0 * rows * width * steps * share.threads)
                 first += width
 

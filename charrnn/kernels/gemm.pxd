@@ -33,6 +33,7 @@ cdef enum:
     MAX_TILE_ROWS = 8
     MAX_TILE_VECTORS = 8        # of the tiles of one row
     MAX_LANES = 16
+    CACHE_LINE = 64             # bytes
     # A block of k whose panel (32 KiB in float32 at 32 columns) stays near the core.
     BLOCK_K = 256
     # Rows of A that go through all panels before the next: with k = 512 in float32 they take a quarter of L2.
@@ -42,7 +43,7 @@ cdef enum:
 cdef struct Matrix:
     const real *data
     Py_ssize_t row_stride
-    Py_ssize_t column_stride
+    Py_ssize_t column_stride    # 0 of what pack_rows made, where each tile has its own
 
 
 # Of a right factor (k, n).
@@ -58,6 +59,17 @@ cdef inline Matrix matrix(const real *data, Py_ssize_t row_stride, Py_ssize_t co
     a.data = data
     a.row_stride = row_stride
     a.column_stride = column_stride
+    return a
+
+
+cdef inline Matrix packed_rows(const real *tiles) noexcept nogil:
+    """What pack_rows made."""
+    return matrix(tiles, 1, 0)
+
+
+cdef inline Matrix matrix_from(Matrix a, Py_ssize_t row, Py_ssize_t k) noexcept nogil:
+    """The rows of a (m, k) from `row` on, where a tile begins."""
+    a.data += row * (a.row_stride if a.column_stride != 0 else k)
     return a
 
 
@@ -89,6 +101,20 @@ cdef inline Panels panels_from(Panels b, Py_ssize_t first) noexcept nogil:
 
 cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t multiple) noexcept nogil:
     return (n + multiple - 1) // multiple * multiple
+
+
+# Of tiles of nearly equal height, the taller ones first.
+cdef struct Heights:
+    Py_ssize_t tall
+    Py_ssize_t tall_rows        # all rows of tiles that are so tall; the others are one row less
+
+
+cdef inline Heights heights_of(Py_ssize_t m) noexcept nogil:
+    cdef Py_ssize_t count = (m + TILE_ROWS - 1) // TILE_ROWS
+    cdef Heights heights
+    heights.tall = (m + count - 1) // count
+    heights.tall_rows = (m - (heights.tall - 1) * count) * heights.tall
+    return heights
 
 
 cdef inline Py_ssize_t panel_width(Py_ssize_t n, Py_ssize_t first) noexcept nogil:
@@ -153,111 +179,151 @@ cdef inline void pack(
         first += width
 
 
-cdef inline inlined tile(
+cdef inline void pack_rows(
+    Py_ssize_t m,
+    Py_ssize_t k,
+    Matrix a,                   # IN (m, k), its row_stride 1
+    real *tiles,                # OUT (m * k), and room for one vector more
+) noexcept nogil:
+    """Each tile of a, contiguous with the k index outermost, for packed_rows."""
+    cdef Heights heights = heights_of(m)
+    cdef Py_ssize_t row = 0, step, rows, i
+    cdef const real *source
+    while row < m:
+        rows = heights.tall if row < heights.tall_rows else heights.tall - 1
+        source = a.data + row
+        for step in range(k):
+            if row + round_up(rows, LANES) <= m:
+                for i from 0 <= i < rows by LANES:
+                    vstore(tiles + i, vload(source + i))
+            else:
+                for i in range(rows):
+                    tiles[i] = source[i]
+            tiles += rows
+            source += a.column_stride
+        row += rows
+
+
+cdef inline inlined tiles(
     const int rows,             # constants where this is inlined: the loops over them unroll into registers
     const int panels,           # of TILE_VECTORS vectors
     const int tail,             # 1 for a last panel of one vector, else 0
+    Py_ssize_t count,
     Py_ssize_t k,
-    Matrix a,                   # IN (rows, k)
+    Matrix a,                   # IN (count rows, k)
     Panels b,                   # IN (k, width)
-    const real **start,         # IN (rows) of (width)
-    real *c,                    # OUT (rows, width)
+    const real **start,         # IN (count rows) of rows to start from, at column `first`; NULL for zeros
+    Py_ssize_t first,
+    real *c,                    # OUT (count rows, width)
     Py_ssize_t c_stride,
 ) noexcept nogil:
-    """c := start + a.b"""
+    """c := start + a.b, tile under tile."""
     cdef vreal sums[MAX_TILE_ROWS][MAX_TILE_VECTORS]
     cdef vreal b_row[MAX_TILE_VECTORS]
-    cdef Py_ssize_t step
-    cdef const real *a_column = a.data
-    cdef const real *b_panels = b.data
-    cdef const real *b_tail = b.data + panels * b.panel_stride
+    cdef Py_ssize_t a_step = a.column_stride if a.column_stride != 0 else rows, t, step
+    cdef const real *a_column
+    cdef const real *b_panels
+    cdef const real *b_tail
     cdef int i, p, v
-    for i in range(rows):
-        for v in range(panels * TILE_VECTORS + tail):
-            sums[i][v] = vload(start[i] + v * LANES)
-            # c is often far away, the states of a step that nobody has touched yet: it comes while the sums are made.
-            prefetch(c + i * c_stride + v * LANES)
-    for step in range(k):
-        for p in range(panels):
-            for v in range(TILE_VECTORS):
-                b_row[p * TILE_VECTORS + v] = vload(b_panels + p * b.panel_stride + v * LANES)
-        if tail:
-            b_row[panels * TILE_VECTORS] = vload(b_tail)
+    for t in range(count):
         for i in range(rows):
             for v in range(panels * TILE_VECTORS + tail):
-                sums[i][v] = sums[i][v] + a_column[i * a.row_stride] * b_row[v]
-        a_column += a.column_stride
-        b_panels += b.row_stride
-        b_tail += b.tail_stride
-    for i in range(rows):
-        for v in range(panels * TILE_VECTORS + tail):
-            vstore(c + i * c_stride + v * LANES, sums[i][v])
+                # c is often far away, states that nobody has touched yet: it comes while the sums are made.
+                if v * LANES * <int>sizeof(real) % CACHE_LINE == 0:
+                    prefetch(c + i * c_stride + v * LANES)
+                    if t + 1 < count and start != NULL:
+                        prefetch(start[rows + i] + first + v * LANES)
+                sums[i][v] = vload(start[i] + first + v * LANES) if start != NULL else vsplat(0)
+        a_column = a.data
+        b_panels = b.data
+        b_tail = b.data + panels * b.panel_stride
+        for step in range(k):
+            for p in range(panels):
+                for v in range(TILE_VECTORS):
+                    b_row[p * TILE_VECTORS + v] = vload(b_panels + p * b.panel_stride + v * LANES)
+            if tail:
+                b_row[panels * TILE_VECTORS] = vload(b_tail)
+            for i in range(rows):
+                for v in range(panels * TILE_VECTORS + tail):
+                    sums[i][v] = sums[i][v] + a_column[i * a.row_stride] * b_row[v]
+            a_column += a_step
+            b_panels += b.row_stride
+            b_tail += b.tail_stride
+        for i in range(rows):
+            for v in range(panels * TILE_VECTORS + tail):
+                vstore(c + i * c_stride + v * LANES, sums[i][v])
+        a = matrix_from(a, rows, k)
+        c += rows * c_stride
+        if start != NULL:
+            start += rows
     return 0
 
 
-cdef inline void any_tile(
-    Py_ssize_t rows,
+cdef inline void tiles_of_height(
+    Py_ssize_t count,
+    Py_ssize_t rows,            # of each
     Py_ssize_t vectors,         # columns: up to 8 of one row, 4 of two rows, 2 of more
     Py_ssize_t k,
     Matrix a,
     Panels b,
     const real **start,
+    Py_ssize_t first,
     real *c,
     Py_ssize_t c_stride,
 ) noexcept nogil:
-    """The tile of these sizes. One or two rows take more columns, else their sums would be too few to hide the latency
+    """The tiles of these sizes. One or two rows take more columns, else their sums would be too few to hide the latency
     of a multiply-add."""
     if rows == 1:
         if vectors == 1:
-            tile(1, 0, 1, k, a, b, start, c, c_stride)
+            tiles(1, 0, 1, count, k, a, b, start, first, c, c_stride)
         elif vectors == 2:
-            tile(1, 1, 0, k, a, b, start, c, c_stride)
+            tiles(1, 1, 0, count, k, a, b, start, first, c, c_stride)
         elif vectors == 3:
-            tile(1, 1, 1, k, a, b, start, c, c_stride)
+            tiles(1, 1, 1, count, k, a, b, start, first, c, c_stride)
         elif vectors == 4:
-            tile(1, 2, 0, k, a, b, start, c, c_stride)
+            tiles(1, 2, 0, count, k, a, b, start, first, c, c_stride)
         elif vectors == 5:
-            tile(1, 2, 1, k, a, b, start, c, c_stride)
+            tiles(1, 2, 1, count, k, a, b, start, first, c, c_stride)
         elif vectors == 6:
-            tile(1, 3, 0, k, a, b, start, c, c_stride)
+            tiles(1, 3, 0, count, k, a, b, start, first, c, c_stride)
         elif vectors == 7:
-            tile(1, 3, 1, k, a, b, start, c, c_stride)
+            tiles(1, 3, 1, count, k, a, b, start, first, c, c_stride)
         else:
-            tile(1, 4, 0, k, a, b, start, c, c_stride)
+            tiles(1, 4, 0, count, k, a, b, start, first, c, c_stride)
     elif rows == 2:
         if vectors == 1:
-            tile(2, 0, 1, k, a, b, start, c, c_stride)
+            tiles(2, 0, 1, count, k, a, b, start, first, c, c_stride)
         elif vectors == 2:
-            tile(2, 1, 0, k, a, b, start, c, c_stride)
+            tiles(2, 1, 0, count, k, a, b, start, first, c, c_stride)
         elif vectors == 3:
-            tile(2, 1, 1, k, a, b, start, c, c_stride)
+            tiles(2, 1, 1, count, k, a, b, start, first, c, c_stride)
         else:
-            tile(2, 2, 0, k, a, b, start, c, c_stride)
+            tiles(2, 2, 0, count, k, a, b, start, first, c, c_stride)
     elif vectors == 1:
         if rows == 3:
-            tile(3, 0, 1, k, a, b, start, c, c_stride)
+            tiles(3, 0, 1, count, k, a, b, start, first, c, c_stride)
         elif rows == 4:
-            tile(4, 0, 1, k, a, b, start, c, c_stride)
+            tiles(4, 0, 1, count, k, a, b, start, first, c, c_stride)
         elif rows == 5:
-            tile(5, 0, 1, k, a, b, start, c, c_stride)
+            tiles(5, 0, 1, count, k, a, b, start, first, c, c_stride)
         elif rows == 6:
-            tile(6, 0, 1, k, a, b, start, c, c_stride)
+            tiles(6, 0, 1, count, k, a, b, start, first, c, c_stride)
         elif rows == 7:
-            tile(7, 0, 1, k, a, b, start, c, c_stride)
+            tiles(7, 0, 1, count, k, a, b, start, first, c, c_stride)
         else:
-            tile(8, 0, 1, k, a, b, start, c, c_stride)
+            tiles(8, 0, 1, count, k, a, b, start, first, c, c_stride)
     elif rows == 3:
-        tile(3, 1, 0, k, a, b, start, c, c_stride)
+        tiles(3, 1, 0, count, k, a, b, start, first, c, c_stride)
     elif rows == 4:
-        tile(4, 1, 0, k, a, b, start, c, c_stride)
+        tiles(4, 1, 0, count, k, a, b, start, first, c, c_stride)
     elif rows == 5:
-        tile(5, 1, 0, k, a, b, start, c, c_stride)
+        tiles(5, 1, 0, count, k, a, b, start, first, c, c_stride)
     elif rows == 6:
-        tile(6, 1, 0, k, a, b, start, c, c_stride)
+        tiles(6, 1, 0, count, k, a, b, start, first, c, c_stride)
     elif rows == 7:
-        tile(7, 1, 0, k, a, b, start, c, c_stride)
+        tiles(7, 1, 0, count, k, a, b, start, first, c, c_stride)
     else:
-        tile(8, 1, 0, k, a, b, start, c, c_stride)
+        tiles(8, 1, 0, count, k, a, b, start, first, c, c_stride)
 
 
 cdef inline Py_ssize_t tile_width(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t first) noexcept nogil:
@@ -278,22 +344,12 @@ cdef inline void multiply_panels(
     Py_ssize_t c_stride,
 ) noexcept nogil:
     """c[:, first:first + width] := start + a.b, by tiles of nearly equal height."""
-    cdef real zeros[MAX_TILE_VECTORS * MAX_LANES]
-    cdef const real *rows_start[MAX_TILE_ROWS]
-    cdef Py_ssize_t tiles = (m + TILE_ROWS - 1) // TILE_ROWS
-    cdef Py_ssize_t height = m // tiles, taller = m - height * tiles, row = 0, i, rows, t
-    if start == NULL:
-        memset(zeros, 0, width * sizeof(real))
-    for t in range(tiles):
-        rows = height + 1 if t < taller else height
-        for i in range(rows):
-            if start == NULL:
-                rows_start[i] = zeros
-            else:
-                rows_start[i] = start[row + i] + first
-        any_tile(rows, width // LANES, k, matrix(a.data + row * a.row_stride, a.row_stride, a.column_stride), b,
-                 rows_start, c + row * c_stride + first, c_stride)
-        row += rows
+    cdef Heights heights = heights_of(m)
+    cdef Py_ssize_t row = heights.tall_rows
+    tiles_of_height(row // heights.tall, heights.tall, width // LANES, k, a, b, start, first, c + first, c_stride)
+    if row < m:
+        tiles_of_height((m - row) // (heights.tall - 1), heights.tall - 1, width // LANES, k, matrix_from(a, row, k), b,
+                        start + row if start != NULL else NULL, first, c + row * c_stride + first, c_stride)
 
 
 cdef inline void multiply(
@@ -313,7 +369,7 @@ cdef inline void multiply(
         first = 0
         while first < n:
             width = tile_width(rows, n, first)
-            multiply_panels(rows, width, k, matrix(a.data + row * a.row_stride, a.row_stride, a.column_stride),
+            multiply_panels(rows, width, k, matrix_from(a, row, k),
                             panels_from(b, first), start + row if start != NULL else NULL, first, c + row * c_stride,
                             c_stride)
             first += width

@@ -10,7 +10,15 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from charrnn.kernels.activations cimport vexp, vsigmoid, vtanh
-from charrnn.kernels.bptt cimport IN_PLACE_BYTES, ROWS_TO_SHARE, forward, head_forward, loss_and_gradients, poll
+from charrnn.kernels.bptt cimport (
+    IN_PLACE_BYTES,
+    ROWS_TO_SHARE,
+    TASK_ROWS,
+    forward,
+    head_forward,
+    loss_and_gradients,
+    poll,
+)
 from charrnn.kernels.cells cimport (
     GRU,
     LSTM,
@@ -237,7 +245,8 @@ cdef class Engine:
         w.forward_panels = self._reserve(panels)
         w.logits = self._reserve(s.vocab_size * w.block)
         w.sums = self._reserve(w.block)
-        w.scratch_size = round_up(max(s.hidden_size, <Py_ssize_t>BLOCK_K) * panel, PADDING)
+        w.scratch_size = max(s.hidden_size * panel, BLOCK_K * (panel + TASK_ROWS) + LANES)
+        w.scratch_size = round_up(w.scratch_size, PADDING)
         w.scratch = self._reserve(w.scratch_size * num_threads)
         w.no_end = self._reserve(rows * slots_stride(w))
         if dropout > 0:
