@@ -10,10 +10,12 @@ import os
 import subprocess
 import sys
 import sysconfig
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 DEBUG = os.environ.get("CHARRNN_DEBUG", "0") not in ("", "0")
 
@@ -77,10 +79,20 @@ def is_clang(compiler):
     return "clang" in subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
 
 
+class sources_and_tests(sdist):
+    """Packs the tests, by which a wheel that is built from it can be tried, and not the C code that Cython made."""
+
+    def make_distribution(self):
+        tests = (path for path in Path("tests").rglob("*") if path.is_file() and path.suffix not in (".pyc", ".so"))
+        files = {str(Path(name)) for name in self.filelist.files} | set(map(str, tests))
+        self.filelist.files = sorted(name for name in files if Path(name).parts[0] != "build")
+        super().make_distribution()
+
+
 setup(
     ext_modules=[
         *cythonize(Extension("charrnn.kernels.cpu", ["charrnn/kernels/cpu.pyx"]), build_dir="build/cpu", quiet=True),
         *(kernels(level, dtype) for level in LEVELS for dtype in ("float32", "float64")),
     ],
-    cmdclass={"build_ext": kernels_build_ext},
+    cmdclass={"build_ext": kernels_build_ext, "sdist": sources_and_tests},
 )
