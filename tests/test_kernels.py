@@ -13,6 +13,7 @@ import functools
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -1187,12 +1188,13 @@ def test_sampler_after_end_starts_from_a_zero_state(kernels, cell):
 # The choice of a build ------------------------------------------------------------------------------------------
 
 
-def python(source: str, **environment: str) -> subprocess.CompletedProcess:
+def python(source: str, *emulator: str, **environment: str) -> subprocess.CompletedProcess:
     """Runs it in a Python of its own."""
     given = {name: value for name, value in os.environ.items() if name != "CHARRNN_BUILD"}
     path = os.pathsep.join(path for path in sys.path if path)
     environment = given | {"PYTHONPATH": path} | environment
-    return subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, timeout=60)
+    command = [*emulator, sys.executable, "-c", source]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300 if emulator else 60)
 
 
 def test_build_is_the_best_one_that_this_cpu_runs():
@@ -1213,6 +1215,20 @@ def test_charrnn_build_forces_a_build_and_import_leaves_subnormals_as_they_are(b
     )
     module = f"charrnn.kernels._{build.replace('-', '_')}"
     assert run.stdout == f"{build} {module}_float32 {module}_float64 True\nTrue True\n", run.stderr
+
+
+@pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="needs qemu-x86_64, of qemu-user")
+@pytest.mark.skipif(RUNNABLE_BUILDS == ["generic"], reason="there is one build only")
+@pytest.mark.parametrize(("cpu", "build"), [("Haswell", "x86-64-v3"), ("Nehalem", "x86-64-v2")])
+def test_an_older_cpu_gets_the_build_that_it_runs(cpu, build):
+    # The first has AVX2 and no AVX-512, the other no AVX at all: what they lack is an illegal instruction there.
+    run = python(
+        "import charrnn.train, charrnn.kernels\n"
+        "model = charrnn.train.train('hello world', epochs=100, num_threads=1, progress=False)\n"
+        "print(charrnn.kernels.BUILD, model.sample('h', 10, temperature=0), model.evaluate('hello world').loss < 0.1)",
+        *("qemu-x86_64", "-cpu", cpu),
+    )
+    assert run.stdout == f"{build} ello world True\n", run.stderr
 
 
 def test_charrnn_build_of_an_unknown_name_is_an_import_error_that_lists_the_names():
