@@ -3,8 +3,9 @@
 
 Design. B is read in panels of TILE_VECTORS * LANES columns. A large one is packed once, each panel contiguous with
 the k index outermost, the last one only as many whole vectors wide as it needs; a small one is read in place. A tile of
-up to TILE_ROWS rows of C by one panel stays in registers over all of k: for each k it loads TILE_VECTORS vectors of B and
-multiplies them by one number of A for each row. A is read in place through two strides, so that it may be a transpose.
+up to TILE_ROWS rows of C by one panel stays in registers over all of k: for each k it loads TILE_VECTORS vectors of B
+and multiplies them by one number of A for each row. A is read in place through two strides, so that it may be a
+transpose.
 
 Every element of C is the same sum in the same order, whatever tile, thread or block of rows it falls into. That
 is what makes the results independent of the number of threads, bit for bit.
@@ -187,12 +188,12 @@ cdef inline void pack_rows(
 ) noexcept nogil:
     """Each tile of a, contiguous with the k index outermost, for packed_rows."""
     cdef Heights heights = heights_of(m)
-    cdef Py_ssize_t row = 0, step, rows, i
+    cdef Py_ssize_t row = 0, _, rows, i
     cdef const real *source
     while row < m:
         rows = heights.tall if row < heights.tall_rows else heights.tall - 1
         source = a.data + row
-        for step in range(k):
+        for _ in range(k):
             if row + round_up(rows, LANES) <= m:
                 for i from 0 <= i < rows by LANES:
                     vstore(tiles + i, vload(source + i))
@@ -220,7 +221,7 @@ cdef inline inlined tiles(
     """c := start + a.b, tile under tile."""
     cdef vreal sums[MAX_TILE_ROWS][MAX_TILE_VECTORS]
     cdef vreal b_row[MAX_TILE_VECTORS]
-    cdef Py_ssize_t a_step = a.column_stride if a.column_stride != 0 else rows, t, step
+    cdef Py_ssize_t a_step = a.column_stride if a.column_stride != 0 else rows, t, _
     cdef const real *a_column
     cdef const real *b_panels
     cdef const real *b_tail
@@ -237,7 +238,7 @@ cdef inline inlined tiles(
         a_column = a.data
         b_panels = b.data
         b_tail = b.data + panels * b.panel_stride
-        for step in range(k):
+        for _ in range(k):
             for p in range(panels):
                 for v in range(TILE_VECTORS):
                     b_row[p * TILE_VECTORS + v] = vload(b_panels + p * b.panel_stride + v * LANES)
