@@ -19,17 +19,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from charrnn.vocabulary import END_POINT, Vocabulary, code_point_blocks, code_points, text_of
 
-if TYPE_CHECKING:
-    #: What is read: a text, a file, or documents.
-    Data = str | bytes | bytearray | memoryview | os.PathLike[str] | Iterable[str | bytes]
-
 __all__ = ["Corpus", "read"]
+
+#: What is read: a text, a file, or documents.
+Data = str | bytes | bytearray | memoryview | os.PathLike[str] | Iterable[str | bytes]
 
 #: Bytes of a file, or symbols of documents, that are handled at once.
 BLOCK = 1 << 16

@@ -27,7 +27,15 @@ RECORD = "charrnn"
 
 
 class ModelFileError(ValueError):
-    """A file that is no charrnn model, or a damaged one."""
+    """A file that is no charrnn model, or a damaged one.
+
+    Examples
+    --------
+    >>> _ = path.write_text("no model")
+    >>> charrnn.load(path)
+    Traceback (most recent call last):
+    charrnn.files.ModelFileError: ... is not a charrnn model, ...
+    """
 
 
 def save(model: CharRNN, path: str | os.PathLike[str]) -> None:

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from charrnn.kernels.kernels import Engine, Network, Sampler
     from charrnn.train import History
 
-    Rng = int | np.random.Generator | np.random.RandomState | None
     #: Of a prompt and of what is drawn after it.
     Text = TypeVar("Text", str, bytes, default=str)
+
+Rng = int | np.random.Generator | np.random.RandomState | None
 
 #: With the gates of each.
 CELLS = {"rnn": 1, "gru": 3, "lstm": 4}
@@ -54,6 +55,11 @@ class Evaluation:
         Mean negative log-probability of a character, in nats.
     num_chars : int
         Characters predicted (of documents: and ENDs).
+
+    Examples
+    --------
+    >>> charrnn.Evaluation(loss=math.log(2), num_chars=10)
+    Evaluation(loss=0.6931, bits_per_char=1.0000, perplexity=2.0000, num_chars=10)
     """
 
     loss: float
@@ -105,6 +111,11 @@ class CharRNN:
     dtype : numpy.dtype
     history : History or None
         How the training went, if this model was trained in this process.
+
+    Examples
+    --------
+    >>> charrnn.CharRNN("helo wrd", cell="gru", hidden_size=64)
+    CharRNN(cell='gru', vocab_size=8, hidden_size=64, num_layers=1, dtype='float32', num_parameters=14728)
     """
 
     def __init__(
@@ -230,12 +241,23 @@ class CharRNN:
         """Write the model to a safetensors file, whole or not at all.
 
         `safetensors.torch.load_file(path)` is a state dict for PyTorch (see `state_dict`).
+
+        Examples
+        --------
+        >>> charrnn.CharRNN("abc").save(path)
         """
         files.save(self, path)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> CharRNN:
-        """Read a model file: the same as `charrnn.load`."""
+        """Read a model file: the same as `charrnn.load`.
+
+        Examples
+        --------
+        >>> charrnn.CharRNN("abc").save(path)
+        >>> charrnn.CharRNN.load(path).vocabulary
+        <Vocabulary of 3 characters 'abc'>
+        """
         return files.load(path)
 
     # Sampling

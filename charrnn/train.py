@@ -53,6 +53,12 @@ class DivergenceError(ArithmeticError):
         The step at which it happened.
     model : CharRNN
         The best model so far.
+
+    Examples
+    --------
+    >>> charrnn.train.train("hello world", optimizer="sgd", learning_rate=1e9, clip_norm=None)
+    Traceback (most recent call last):
+    charrnn.train.DivergenceError: training diverged at step ...
     """
 
     def __init__(self, message: str, step: int, model: CharRNN) -> None:
@@ -68,6 +74,15 @@ class TrainingInterrupted(KeyboardInterrupt):
     ----------
     model : CharRNN
         The model as trained so far.
+
+    Examples
+    --------
+    >>> def impatient(report):
+    ...     raise KeyboardInterrupt
+    >>> try:
+    ...     model = charrnn.train.train("hello world", callback=impatient)
+    ... except charrnn.TrainingInterrupted as interrupt:
+    ...     model = interrupt.model
     """
 
     def __init__(self, model: CharRNN) -> None:
@@ -102,6 +117,14 @@ class Report:
         The arguments of `train`, with what the rule of defaults chose.
     num_chars : int
         Characters of the text, the validation part included.
+
+    Examples
+    --------
+    >>> def watch(report):
+    ...     if report.done == 1:
+    ...         print(report.step, report.settings.cell, report.num_chars)
+    >>> model = charrnn.train.train("hello world", epochs=3, callback=watch)
+    3 rnn 11
     """
 
     step: int
@@ -131,6 +154,12 @@ class History:
         The validations.
     chars_per_step : int
         batch_size times seq_length: steps times it is the characters seen, but for the shorter last chunk of an epoch.
+
+    Examples
+    --------
+    >>> history = charrnn.train.train("hello world").history
+    >>> history.losses[0] > 1 > history.losses[-1]
+    True
     """
 
     steps: list[int] = field(default_factory=list)

@@ -137,6 +137,12 @@ class Vocabulary:
         """Put the indices of blocks of code points into an array, of which `place` names a position.
 
         Returns how many they are; once they are more than the array holds, none are put there any more.
+
+        Examples
+        --------
+        >>> indices = np.zeros(2, np.uint8)
+        >>> Vocabulary("abc").encode_blocks(code_point_blocks("cb"), indices, str), indices
+        (2, array([2, 1], dtype=uint8))
         """
         start = 0
         for block in blocks:
@@ -152,7 +158,13 @@ class Vocabulary:
         return start
 
     def look_up(self, points: np.ndarray) -> np.ndarray:
-        """Give the indices of code points, -1 for one that is not in the vocabulary."""
+        """Give the indices of code points, -1 for one that is not in the vocabulary.
+
+        Examples
+        --------
+        >>> Vocabulary("abc").look_up(code_points("cz"))
+        array([ 2, -1], dtype=int8)
+        """
         return self._table.take(points, mode="clip")
 
     def decode(self, indices: npt.ArrayLike) -> str:

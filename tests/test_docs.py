@@ -2,12 +2,15 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import charrnn
+import charrnn.kernels
 import charrnn.train
 
 README = Path(__file__).parent.parent / "README.md"
@@ -18,8 +21,27 @@ MODULES = [name for _, name, _ in pkgutil.walk_packages(charrnn.__path__, "charr
 @pytest.mark.parametrize("name", ["charrnn", *MODULES])
 def test_docstring_examples_run(name, tmp_path):
     module = importlib.import_module(name)
-    names = {"charrnn": charrnn, "path": tmp_path / "model.safetensors"}
+    names = {"charrnn": charrnn, "kernels": charrnn.kernels, "np": np, "path": tmp_path / "model.safetensors"}
     assert doctest.testmod(module, extraglobs=names, optionflags=doctest.ELLIPSIS).failed == 0
+
+
+def public():
+    """What may be called by those who use the package: the public functions and classes, and the methods of those that
+    the package itself names."""
+    for module in map(importlib.import_module, ["charrnn", *MODULES]):
+        for name in getattr(module, "__all__", []):
+            thing = getattr(module, name)
+            if callable(thing):
+                yield f"{module.__name__}.{name}", thing
+            if module is charrnn and inspect.isclass(thing):
+                for method in vars(thing):
+                    if not method.startswith("_") and inspect.isroutine(getattr(thing, method)):
+                        yield f"charrnn.{name}.{method}", getattr(thing, method)
+
+
+@pytest.mark.parametrize(("name", "thing"), list(public()), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_public_name_has_an_example(name, thing):
+    assert ">>>" in (inspect.getdoc(thing) or ""), f"{name} has no example"
 
 
 def test_readme_examples_run(tmp_path, monkeypatch):

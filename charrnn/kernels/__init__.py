@@ -5,6 +5,9 @@ Each has the functions below for float32 and for float64, and takes the arrays' 
 In the signatures an array marked IN OUT or OUT is written in place and has to be C-contiguous; integer arrays of
 any type are taken. Reading order of the source: rnn.pxd, bptt.pxd, softmax.pxd, optimizers.pxd; beneath them
 network.pxd and gemm.pxd.
+
+>>> kernels.BUILD in kernels.BUILDS
+True
 """
 
 from __future__ import annotations
@@ -116,7 +119,13 @@ BUILD, _float32 = _choose()
 
 
 def module(dtype: npt.DTypeLike) -> ModuleType:
-    """The compiled module of this build for float32 or float64."""
+    """The compiled module of this build for float32 or float64.
+
+    Examples
+    --------
+    >>> kernels.module("float64").DTYPE
+    dtype('float64')
+    """
     dtype = np.dtype(dtype)
     if dtype == np.float32:
         return _float32
@@ -133,20 +142,39 @@ def _float64() -> ModuleType:
 
 
 def get_include() -> str:
-    """The folder of simd.h, for the C compiler of another Cython project that cimports these kernels."""
+    """The folder of simd.h, for the C compiler of another Cython project that cimports these kernels.
+
+    Examples
+    --------
+    >>> os.path.exists(os.path.join(kernels.get_include(), "simd.h"))
+    True
+    """
     return os.path.dirname(__file__)
 
 
 def Network(
     vocab_size: int, hidden_size: int, num_layers: int = 1, dtype: npt.DTypeLike = "float32", cell: str = "rnn"
 ) -> kernels.Network:
-    """The sizes of a network and where its parameters lie in an arena: see its `arena_size` and `views`."""
+    """The sizes of a network and where its parameters lie in an arena: see its `arena_size` and `views`.
+
+    Examples
+    --------
+    >>> network = kernels.Network(vocab_size=65, hidden_size=128, cell="lstm")
+    >>> network.views(np.zeros(network.arena_size, np.float32))["head.weight"].shape
+    (65, 128)
+    """
     network: kernels.Network = module(dtype).Network(vocab_size, hidden_size, num_layers, cell)
     return network
 
 
 def fma_peak(seconds: float = 0.2, dtype: npt.DTypeLike = "float32") -> float:
-    """Floating-point operations a second that one core can do at most, measured by multiply-adds in registers."""
+    """Floating-point operations a second that one core can do at most, measured by multiply-adds in registers.
+
+    Examples
+    --------
+    >>> kernels.fma_peak(seconds=0.01) > 1e8
+    True
+    """
     peak: float = module(dtype).fma_peak(seconds)
     return peak
 

@@ -771,17 +771,35 @@ cdef class Sampler(Engine):
 
 
 def exp(const real[::1] x not None, real[::1] out=None):
-    """exp(x) of each element, (n,)."""
+    """exp(x) of each element, (n,).
+
+    Examples
+    --------
+    >>> kernels.exp(np.array([0.0, 1.0])).round(4)
+    array([1.    , 2.7183])
+    """
     return elementwise(x, out, 0)
 
 
 def tanh(const real[::1] x not None, real[::1] out=None):
-    """tanh(x) of each element, (n,)."""
+    """tanh(x) of each element, (n,).
+
+    Examples
+    --------
+    >>> kernels.tanh(np.array([0.0, 1.0])).round(4)
+    array([0.    , 0.7616])
+    """
     return elementwise(x, out, 1)
 
 
 def sigmoid(const real[::1] x not None, real[::1] out=None):
-    """1 / (1 + exp(-x)) of each element, (n,)."""
+    """1 / (1 + exp(-x)) of each element, (n,).
+
+    Examples
+    --------
+    >>> kernels.sigmoid(np.array([0.0, 1.0])).round(4)
+    array([0.5   , 0.7311])
+    """
     return elementwise(x, out, 2)
 
 
@@ -806,11 +824,11 @@ cdef elementwise(const real[::1] x, real[::1] out, int function):
 cdef inline inlined multiply_add(Py_ssize_t n, vreal x, vreal y, vreal *sums) noexcept nogil:
     """n times sums := sums x + y of PEAK_SUMS vectors that stay in registers."""
     cdef vreal s[PEAK_SUMS]
-    cdef Py_ssize_t i
+    cdef Py_ssize_t _
     cdef int j
     for j in range(PEAK_SUMS):
         s[j] = sums[j]
-    for i in range(n):
+    for _ in range(n):
         for j in range(PEAK_SUMS):
             s[j] = s[j] * x + y
     for j in range(PEAK_SUMS):
@@ -859,6 +877,11 @@ def softmax(const real[:, ::1] logits not None, real[:, ::1] probs=None):
     Returns
     -------
     (N, V) array
+
+    Examples
+    --------
+    >>> kernels.softmax(np.log([[1.0, 3.0]])).round(4)
+    array([[0.25, 0.75]])
     """
     cdef Py_ssize_t N = logits.shape[0], V = logits.shape[1], n, v, i, count
     cdef real[:, ::1] columns = np.zeros((V, LANES), DTYPE)
@@ -897,6 +920,14 @@ def cross_entropy(const real[:, ::1] logits not None, const int[::1] targets not
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> dlogits = np.empty((1, 4))
+    >>> round(kernels.cross_entropy(np.zeros((1, 4)), np.array([2]), dlogits), 4)     # log 4
+    1.3863
+    >>> dlogits
+    array([[ 0.25,  0.25, -0.75,  0.25]])
     """
     cdef Py_ssize_t N = logits.shape[0], V = logits.shape[1], stride = round_up(N, LANES)
     if N == 0 or V == 0:
@@ -1045,7 +1076,14 @@ def rnn_cell(
     bias_ih not None,           # IN (H)
     bias_hh not None,           # IN (H)
 ):
-    """h = tanh(x.weight_ih^T + bias_ih + h_prev.weight_hh^T + bias_hh), (B, H): one step of a tanh RNN."""
+    """h = tanh(x.weight_ih^T + bias_ih + h_prev.weight_hh^T + bias_hh), (B, H): one step of a tanh RNN.
+
+    Examples
+    --------
+    >>> one, zero = np.ones((1, 1)), np.zeros(1)
+    >>> kernels.rnn_cell(one, one, one, one, zero, zero).round(4)     # tanh(1 + 1)
+    array([[0.964]])
+    """
     return CellStep("rnn", x, h_prev, None, weight_ih, weight_hh, bias_ih, bias_hh).outputs()
 
 
@@ -1057,7 +1095,16 @@ def rnn_cell_backward(
     weight_ih not None,         # IN (H, input)
     weight_hh not None,         # IN (H, H)
 ):
-    """dz = dh (1 - h^2), and from it (dx, dh_prev, dweight_ih, dweight_hh, dbias); dbias is that of either bias."""
+    """dz = dh (1 - h^2), and from it (dx, dh_prev, dweight_ih, dweight_hh, dbias); dbias is that of either bias.
+
+    Examples
+    --------
+    >>> one, zero = np.ones((1, 1)), np.zeros(1)
+    >>> h = kernels.rnn_cell(one, one, one, one, zero, zero)
+    >>> dx, *_ = kernels.rnn_cell_backward(one, one, one, h, one, one)
+    >>> dx.round(4)     # 1 - tanh(2)^2
+    array([[0.0707]])
+    """
     zeros = np.zeros(len(weight_hh), DTYPE)
     cdef CellStep step = CellStep("rnn", x, h_prev, None, weight_ih, weight_hh, zeros, zeros)
     check_shape("h", h, h_prev.shape[0], h_prev.shape[1])
@@ -1074,7 +1121,14 @@ def gru_cell(
     bias_ih not None,           # IN (3 H)
     bias_hh not None,           # IN (3 H)
 ):
-    """h, (B, H), after one step of a gated recurrent unit: the equations are in gru.pxd."""
+    """h, (B, H), after one step of a gated recurrent unit: the equations are in gru.pxd.
+
+    Examples
+    --------
+    >>> weights = np.zeros((6, 3)), np.zeros((6, 2)), np.zeros(6), np.zeros(6)
+    >>> kernels.gru_cell(np.ones((1, 3)), np.ones((1, 2)), *weights)      # every gate half open, nothing new
+    array([[0.5, 0.5]])
+    """
     return CellStep("gru", x, h_prev, None, weight_ih, weight_hh, bias_ih, bias_hh).outputs()
 
 
@@ -1087,7 +1141,15 @@ def gru_cell_backward(
     bias_ih not None,
     bias_hh not None,
 ):
-    """(dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh)."""
+    """(dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh).
+
+    Examples
+    --------
+    >>> weights = np.zeros((6, 3)), np.zeros((6, 2)), np.zeros(6), np.zeros(6)
+    >>> _, dh_prev, *_ = kernels.gru_cell_backward(np.ones((1, 2)), np.ones((1, 3)), np.ones((1, 2)), *weights)
+    >>> dh_prev
+    array([[0.5, 0.5]])
+    """
     cdef CellStep step = CellStep("gru", x, h_prev, None, weight_ih, weight_hh, bias_ih, bias_hh)
     step.outputs()
     dx, dh_prev, _, *others = step.gradients(dh, None)
@@ -1103,7 +1165,15 @@ def lstm_cell(
     bias_ih not None,           # IN (4 H)
     bias_hh not None,           # IN (4 H)
 ):
-    """(h, c), each (B, H), after one step of a long short-term memory: the equations are in lstm.pxd."""
+    """(h, c), each (B, H), after one step of a long short-term memory: the equations are in lstm.pxd.
+
+    Examples
+    --------
+    >>> weights = np.zeros((8, 3)), np.zeros((8, 2)), np.zeros(8), np.zeros(8)
+    >>> h, c = kernels.lstm_cell(np.ones((1, 3)), np.ones((1, 2)), np.ones((1, 2)), *weights)
+    >>> h.round(4), c     # every gate half open, nothing new
+    (array([[0.2311, 0.2311]]), array([[0.5, 0.5]]))
+    """
     return CellStep("lstm", x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh).outputs()
 
 
@@ -1118,7 +1188,16 @@ def lstm_cell_backward(
     bias_ih not None,
     bias_hh not None,
 ):
-    """(dx, dh_prev, dc_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh)."""
+    """(dx, dh_prev, dc_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh).
+
+    Examples
+    --------
+    >>> weights = np.zeros((8, 3)), np.zeros((8, 2)), np.zeros(8), np.zeros(8)
+    >>> dh, dc, x, h_prev, c_prev = np.zeros((1, 2)), *np.ones((4, 1, 2))
+    >>> _, _, dc_prev, *_ = kernels.lstm_cell_backward(dh, dc, np.ones((1, 3)), h_prev, c_prev, *weights)
+    >>> dc_prev
+    array([[0.5, 0.5]])
+    """
     cdef CellStep step = CellStep("lstm", x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh)
     step.outputs()
     return step.gradients(dh, dc)
@@ -1128,6 +1207,14 @@ def clip_norm(real[::1] gradients not None, double max_norm):
     """Scale gradients, (n,), in place so that their L2 norm is at most max_norm; the norm that they had.
 
     Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks" (2013).
+
+    Examples
+    --------
+    >>> gradients = np.array([3.0, 4.0])
+    >>> kernels.clip_norm(gradients, 1.0)
+    5.0
+    >>> gradients
+    array([0.6, 0.8])
     """
     cdef Py_ssize_t n = gradients.shape[0], i
     cdef double total = 0, scale
@@ -1144,7 +1231,15 @@ def clip_norm(real[::1] gradients not None, double max_norm):
 
 
 def clip_value(real[::1] gradients not None, double limit):
-    """Bring each of gradients, (n,), into -limit ... limit, in place."""
+    """Bring each of gradients, (n,), into -limit ... limit, in place.
+
+    Examples
+    --------
+    >>> gradients = np.array([-3.0, 0.5])
+    >>> kernels.clip_value(gradients, 1.0)
+    >>> gradients
+    array([-1. ,  0.5])
+    """
     cdef Py_ssize_t i
     check_at_least("limit", limit, 0)
     with nogil:
@@ -1175,7 +1270,15 @@ def sgd(
     double momentum=0,
     double weight_decay=0,
 ):
-    """v = momentum v + g; p -= learning_rate v, after p -= learning_rate weight_decay p. One step, in place."""
+    """v = momentum v + g; p -= learning_rate v, after p -= learning_rate weight_decay p. One step, in place.
+
+    Examples
+    --------
+    >>> parameters = np.array([1.0])
+    >>> kernels.sgd(parameters, np.array([0.5]), np.zeros(1), learning_rate=0.1)
+    >>> parameters
+    array([0.95])
+    """
     update_in_place(Optimizer(SGD, momentum, 0, 0, 0, weight_decay, INFINITY, INFINITY, 1), learning_rate, parameters,
                     gradients, moments, None)
 
@@ -1189,7 +1292,15 @@ def adagrad(
     double eps=1e-10,
     double weight_decay=0,
 ):
-    """s += g^2; p -= learning_rate g / (sqrt(s) + eps), after p -= learning_rate weight_decay p. One step, in place."""
+    """s += g^2; p -= learning_rate g / (sqrt(s) + eps), after p -= learning_rate weight_decay p. One step, in place.
+
+    Examples
+    --------
+    >>> parameters = np.array([1.0])
+    >>> kernels.adagrad(parameters, np.array([0.5]), np.zeros(1), learning_rate=0.1)
+    >>> parameters.round(4)
+    array([0.9])
+    """
     update_in_place(Optimizer(ADAGRAD, 0, 0, 0, eps, weight_decay, INFINITY, INFINITY, 1), learning_rate, parameters,
                     gradients, None, squares)
 
@@ -1205,7 +1316,15 @@ def rmsprop(
     double weight_decay=0,
 ):
     """s = rho s + (1 - rho) g^2; p -= learning_rate g / (sqrt(s) + eps), after p -= learning_rate weight_decay p.
-    One step, in place."""
+    One step, in place.
+
+    Examples
+    --------
+    >>> parameters = np.array([1.0])
+    >>> kernels.rmsprop(parameters, np.array([0.5]), np.zeros(1), learning_rate=0.01)
+    >>> parameters.round(4)
+    array([0.9])
+    """
     update_in_place(Optimizer(RMSPROP, 0, 0, rho, eps, weight_decay, INFINITY, INFINITY, 1), learning_rate, parameters,
                     gradients, None, squares)
 
@@ -1224,7 +1343,15 @@ def adam(
     double weight_decay=0,
 ):
     """m = beta1 m + (1 - beta1) g; s = beta2 s + (1 - beta2) g^2; p -= learning_rate m' / (sqrt(s') + eps), where
-    m' = m / (1 - beta1^step), s' = s / (1 - beta2^step), after p -= learning_rate weight_decay p. In place."""
+    m' = m / (1 - beta1^step), s' = s / (1 - beta2^step), after p -= learning_rate weight_decay p. In place.
+
+    Examples
+    --------
+    >>> parameters = np.array([1.0])
+    >>> kernels.adam(parameters, np.array([0.5]), np.zeros(1), np.zeros(1), step=1, learning_rate=0.1)
+    >>> parameters.round(4)
+    array([0.9])
+    """
     if step < 1:
         raise ValueError(f"step must be at least 1, got {step}")
     update_in_place(Optimizer(ADAM, 0, beta1, beta2, eps, weight_decay, INFINITY, INFINITY, step), learning_rate,
@@ -1256,6 +1383,16 @@ def bptt(
     References
     ----------
     Werbos, "Backpropagation through time: what it does and how to do it" (1990).
+
+    Examples
+    --------
+    >>> network = kernels.Network(vocab_size=3, hidden_size=4, dtype="float64")
+    >>> parameters, gradients = np.zeros((2, network.arena_size))
+    >>> loss, state = kernels.bptt(network, parameters, np.array([[0], [1]]), np.array([[1], [2]]), gradients)
+    >>> round(loss, 4)     # log 3
+    1.0986
+    >>> network.views(gradients)["head.bias"].round(4)
+    array([ 0.3333, -0.1667, -0.1667])
     """
     T, B = inputs.shape[0], inputs.shape[1]
     if T < 1 or B < 1:
