@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import inspect
 import io
 import itertools
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from charrnn import __version__
-from charrnn.progress import Samples, printable, write
+from charrnn.progress import Samples, duration, printable, thousands, write
 
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
@@ -136,6 +137,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         The exit code: 0; 1 where training diverged; 2 for a wrong option or input; 130 after Ctrl-C.
+
+    Examples
+    --------
+    >>> main(["info", "nowhere.safetensors"])       # one line on stderr says what is wrong
+    2
     """
     argv = sys.argv[1:] if argv is None else argv
     args = argparse.Namespace()
@@ -196,8 +202,21 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """A command refuses what it does not know itself: its own options are what may have been meant."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, unknown
+
     def error(self, message: str) -> NoReturn:
-        self.exit(WRONG, f"{self.prog}: error: {' '.join(message.splitlines())} (see {self.prog} --help)\n")
+        message = " ".join(message.splitlines())
+        wrong = re.match(r"unrecognized arguments: (--[\w-]+)|.*invalid choice: '(.+?)' \(choose from (.+)\)", message)
+        if wrong:
+            known = re.findall(r"[\w-]+", wrong[3]) if wrong[3] else list(self._option_string_actions)
+            for meant in difflib.get_close_matches(wrong[1] or wrong[2], known, 1):
+                message += f"; did you mean {meant}?"
+        self.exit(WRONG, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -296,6 +315,11 @@ def standard_library_text() -> str:
     ------
     FileNotFoundError
         If this Python has no source.
+
+    Examples
+    --------
+    >>> "import" in standard_library_text()
+    True
     """
     folder = Path(sysconfig.get_path("stdlib"))
     modules, length = [], 0
@@ -358,7 +382,7 @@ def _train(args: argparse.Namespace) -> int:
     _check_output("checkpoint", checkpoint, [args.output, *args.files])
     if args.plot is not None:
         _check_output("plot", Path(args.plot), [args.output, args.checkpoint, *args.files])
-        plot.require_matplotlib()
+        plot.check_picture(args.plot)
     resumed = args.resume and checkpoint.exists()
     if args.resume and not resumed:
         say(f"nothing to resume: there is no {checkpoint}; training starts afresh")
@@ -423,7 +447,10 @@ def _describe(data: Any, args: argparse.Namespace) -> str:
 
 
 class _Watch:
-    """A callback that says what `train` has decided and samples the model; it keeps hold of it, come what may."""
+    """A callback that says what `train` decided and how long it takes; it keeps hold of the model, come what may."""
+
+    #: After so many of training its speed is known.
+    ESTIMATE_SECONDS = 0.5
 
     def __init__(self, say: Callable[[str], None], args: argparse.Namespace, text: str, resumed: bool) -> None:
         self.say = say
@@ -432,11 +459,17 @@ class _Watch:
         self.resumed = resumed
         self.samples = Samples()
         self.model: CharRNN | None = None
+        self.estimate_at = math.inf
 
     def __call__(self, report: Report) -> None:
         if self.model is None:
             self.model = report.model
             self.say(self._decisions(report))
+            if not math.isinf(report.settings.epochs):
+                self.estimate_at = report.seconds + self.ESTIMATE_SECONDS
+        elif report.seconds >= self.estimate_at:
+            self.estimate_at = math.inf
+            self.say(self._estimate(report))
         if not self.args.quiet:
             self.samples(report)
 
@@ -450,7 +483,7 @@ class _Watch:
         threads = num_threads_or_default(args.num_threads)
         lines = [
             f"{self.text}{_count(report.num_chars, 'character')}, {_count(len(model.vocabulary), 'symbol')}; "
-            f"{s.val_fraction:.3g} of it to validate",
+            f"{f'{s.val_fraction:.3g}' if s.val_fraction else 'none'} of it to validate",
             f"{_architecture(model)}, {model.num_parameters:,} parameters, {model.dtype.name}",
             f"{s.optimizer}, rate {s.learning_rate:.3g}, batches of {s.batch_size} x {s.seq_length} characters",
             f"{_count(threads, 'thread')}, {BUILD} kernels; ends after {' or '.join(ends)}, or with Ctrl-C",
@@ -458,6 +491,12 @@ class _Watch:
         if self.resumed:
             lines.append(f"resumed from {args.checkpoint} at epoch {report.epoch:.2f}")
         return "\n".join(lines)
+
+    def _estimate(self, report: Report) -> str:
+        s = report.settings
+        characters = (s.epochs - report.epoch) * report.num_chars * (1 - s.val_fraction)
+        seconds = min(characters / report.chars_per_second, s.max_seconds - report.seconds)
+        return f"about {duration(seconds)} at {thousands(report.chars_per_second)} characters a second"
 
 
 def _save(model: CharRNN, path: Path, checkpoint: Path) -> None:

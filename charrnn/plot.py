@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,18 @@ __all__ = ["learning_curves"]
 POINTS = 100
 
 
-def require_matplotlib() -> Any:
-    """matplotlib, or an ImportError that says where it comes from."""
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Whether a picture can be drawn into this file: ImportError without matplotlib, ValueError for its suffix."""
     try:
-        import matplotlib
+        importlib.import_module("matplotlib")
     except ImportError:
         raise ImportError("plots need matplotlib, which is not installed: pip install matplotlib") from None
-    return matplotlib
+    from matplotlib.figure import Figure
+
+    formats = Figure().canvas.get_supported_filetypes()
+    suffix = os.path.splitext(path)[1].removeprefix(".").lower()
+    if suffix and suffix not in formats:  # without one matplotlib takes its default
+        raise ValueError(f"plot must have a suffix of {', '.join(sorted(formats))}, got {os.fspath(path)}")
 
 
 def learning_curves(history: History, path: str | os.PathLike[str]) -> None:
@@ -47,7 +53,7 @@ def learning_curves(history: History, path: str | os.PathLike[str]) -> None:
     >>> model = charrnn.train.train("hello world")
     >>> charrnn.plot.learning_curves(model.history, path.with_suffix(".png"))
     """
-    require_matplotlib()
+    check_picture(path)
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 

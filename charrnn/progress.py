@@ -58,7 +58,7 @@ class Progress:
         validation = "" if report.val_loss is None or columns < 100 else f", val {report.val_loss:.3f}"
         return (
             f"epoch {report.epoch:.2f}{epochs}, {report.loss:.3f} nats, {report.loss / math.log(2):.3f} bits"
-            f"{validation}, {_thousands(report.chars_per_second)} chars/s, {_left(report)} left"
+            f"{validation}, {thousands(report.chars_per_second)} chars/s, {_left(report)} left"
         )
 
 
@@ -123,10 +123,16 @@ def printable(text: str) -> str:
 
 
 def _left(report: Report) -> str:
-    seconds = round(report.seconds * (1 / max(report.done, 1e-9) - 1))
-    hours, minutes = divmod(seconds // 60, 60)
-    return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
+    return duration(report.seconds * (1 / max(report.done, 1e-9) - 1))
 
 
-def _thousands(x: float) -> str:
+def duration(seconds: float) -> str:
+    """As 2:05, or 1:02:05."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def thousands(x: float) -> str:
+    """As 123, 41k or 1.23M."""
     return f"{x / 1e6:.2f}M" if x >= 1e6 else f"{x / 1e3:.0f}k" if x >= 1e4 else f"{x:.0f}"

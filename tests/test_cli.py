@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import dataclasses
 import inspect
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -35,8 +39,7 @@ def start(*args: object, cwd: Path, env: dict[str, str] | None = None, **options
         cwd=cwd,
         env=environment,
         stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **{"stdout": subprocess.PIPE, **options},
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )
 
 
@@ -112,6 +115,41 @@ def test_options_cannot_be_abbreviated_and_errors_are_one_line(tmp_path: Path) -
     assert_one_line_error(run("sample", cwd=tmp_path), "MODEL")
 
 
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [
+        ("trian book.txt", "train"),
+        ("train --hidden 5", "--hidden-size"),
+        ("sample m.safetensors --promt h", "--prompt"),
+        ("train --optimizer adem", "adam"),
+    ],
+)
+def test_what_is_misspelt_is_told_what_was_meant(command: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(command.split())
+    assert f"; did you mean {meant}? (see charrnn" in capsys.readouterr().err
+
+
+@posix
+@pytest.mark.parametrize("command", ["", "train --help", "trian", "train fox.txt --epochs 2 -o fox.safetensors"])
+def test_a_terminal_with_no_color_gets_no_colour(command: str, folder: Path, tmp_path: Path) -> None:
+    import pty
+
+    (tmp_path / "fox.txt").write_bytes((folder / "fox.txt").read_bytes())
+    terminal, end = pty.openpty()
+    streams = {"stdout": end, "stderr": end}
+    process = start(*command.split(), cwd=tmp_path, env={"NO_COLOR": "1", "TERM": "xterm-256color"}, **streams)
+    os.close(end)
+    output = b""
+    with contextlib.suppress(OSError):  # that of a terminal whose other end is closed
+        while content := os.read(terminal, 4096):
+            output += content
+    os.close(terminal)
+    process.wait(60)
+    assert b"charrnn" in output or b"fox" in output
+    assert re.search(rb"\x1b\[[0-9;]*m", output) is None
+
+
 # The main job
 
 
@@ -121,7 +159,7 @@ def test_a_text_is_trained_sampled_scored_and_described(tmp_path: Path) -> None:
     assert (trained.returncode, trained.stdout) == (0, "")
     assert "hello.txt" in trained.stderr
     assert "rnn, 1 layer of 64 units, 5,256 parameters, float32" in trained.stderr
-    assert "11 characters, 8 symbols; 0 of it to validate" in trained.stderr
+    assert "11 characters, 8 symbols; none of it to validate" in trained.stderr
     assert "adam, rate 0.01, batches of 1 x 10 characters" in trained.stderr
     assert "ends after 100 epochs" in trained.stderr
     assert "charrnn sample model.safetensors" in trained.stderr
@@ -317,6 +355,7 @@ WRONG_INPUTS = {
     "train fox.txt --checkpoint missing/c": "--checkpoint must be in a folder that exists",
     "train fox.txt --checkpoint model.safetensors": "--checkpoint must be a file of its own",
     "sample missing": "missing: No such file",
+    "train fox.txt --plot curve.doc": "--plot must have a suffix of",
     "sample fox.txt": "fox.txt is not a charrnn model",
     "sample hello.safetensors --prompt hexe": "'x' at position 2 of the prompt is not among the model's 8 characters",
     "sample hello.safetensors --top-k 0": "--top-k must be at least 1, got 0",
@@ -425,6 +464,18 @@ def test_a_resumed_training_ends_as_one_in_one_go(folder: Path, tmp_path: Path) 
 
 
 # Ctrl-C
+
+
+def test_a_longer_training_says_once_how_long_it_takes() -> None:
+    said: list[str] = []
+    watch = cli._Watch(said.append, argparse.Namespace(num_threads=1, quiet=True), "a.txt: ", resumed=False)
+    reports: list[Report] = []
+    train("the quick brown fox", epochs=10, val_fraction=0, progress=False, callback=reports.append)
+    report = dataclasses.replace(reports[0], num_chars=1000, seconds=0.1, epoch=2.5, chars_per_second=100.0, done=0.25)
+    for seconds in (0.1, 0.4, 0.7, 0.9):
+        watch(dataclasses.replace(report, seconds=seconds))
+    assert len(said) == 2
+    assert said[1] == "about 1:15 at 100 characters a second"
 
 
 @posix

@@ -52,6 +52,12 @@ def test_an_empty_history_is_refused(tmp_path: Path) -> None:
         learning_curves(History(), tmp_path / "curve.png")
 
 
+def test_an_unknown_suffix_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with pytest.raises(ValueError, match=r"plot must have a suffix of .*png.*, got .*curve\.doc"):
+        learning_curves(charrnn.train.train("ab", progress=False).history, tmp_path / "curve.doc")
+
+
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="pip install matplotlib"):
