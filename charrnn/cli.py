@@ -469,7 +469,8 @@ class _Watch:
                 self.estimate_at = report.seconds + self.ESTIMATE_SECONDS
         elif report.seconds >= self.estimate_at:
             self.estimate_at = math.inf
-            self.say(self._estimate(report))
+            if (seconds := self._seconds_left(report)) > 2:
+                self.say(f"about {duration(seconds)} more, at {thousands(report.chars_per_second)} characters a second")
         if not self.args.quiet:
             self.samples(report)
 
@@ -478,7 +479,7 @@ class _Watch:
         from charrnn.threads import num_threads_or_default
 
         model, args, s = report.model, self.args, report.settings
-        ends = [] if math.isinf(s.epochs) else [f"{s.epochs:.3g} epochs"]
+        ends = [] if math.isinf(s.epochs) else [f"{s.epochs:.3g} epoch{'' if s.epochs == 1 else 's'}"]
         ends += [] if math.isinf(s.max_seconds) else [f"{s.max_seconds:g} seconds"]
         threads = num_threads_or_default(args.num_threads)
         lines = [
@@ -492,11 +493,10 @@ class _Watch:
             lines.append(f"resumed from {args.checkpoint} at epoch {report.epoch:.2f}")
         return "\n".join(lines)
 
-    def _estimate(self, report: Report) -> str:
+    def _seconds_left(self, report: Report) -> float:
         s = report.settings
         characters = (s.epochs - report.epoch) * report.num_chars * (1 - s.val_fraction)
-        seconds = min(characters / report.chars_per_second, s.max_seconds - report.seconds)
-        return f"about {duration(seconds)} at {thousands(report.chars_per_second)} characters a second"
+        return min(characters / report.chars_per_second, s.max_seconds - report.seconds)
 
 
 def _save(model: CharRNN, path: Path, checkpoint: Path) -> None:

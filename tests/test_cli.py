@@ -475,7 +475,7 @@ def test_a_longer_training_says_once_how_long_it_takes() -> None:
     for seconds in (0.1, 0.4, 0.7, 0.9):
         watch(dataclasses.replace(report, seconds=seconds))
     assert len(said) == 2
-    assert said[1] == "about 1:15 at 100 characters a second"
+    assert said[1] == "about 1:15 more, at 100 characters a second"
 
 
 @posix
