@@ -3,7 +3,11 @@
 import doctest
 import importlib
 import inspect
+import os
 import pkgutil
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +46,17 @@ def public():
 @pytest.mark.parametrize(("name", "thing"), list(public()), ids=lambda value: value if isinstance(value, str) else "")
 def test_every_public_name_has_an_example(name, thing):
     assert ">>>" in (inspect.getdoc(thing) or ""), f"{name} has no example"
+
+
+def test_the_readmes_command_makes_a_reference_of_the_public_names(tmp_path):
+    pytest.importorskip("pdoc", reason="needs pdoc, of the docs extra")
+    (modules,) = re.findall(r"pdoc --docformat numpy -o api ([\w.\s]+)`", README.read_text("utf-8"))
+    command = [sys.executable, "-m", "pdoc", "--docformat", "numpy", "-o", tmp_path, *modules.split()]
+    environment = {**os.environ, "PYTHONPATH": str(Path(charrnn.__file__).parents[1])}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    for module in map(importlib.import_module, modules.split()):
+        content = (tmp_path / f"{module.__name__.replace('.', '/')}.html").read_text("utf-8")
+        assert all(f'id="{name}"' in content for name in module.__all__)
 
 
 def test_readme_examples_run(tmp_path, monkeypatch):
