@@ -3,7 +3,10 @@
 charrnn/kernels/kernels.pyx is compiled once for each instruction set (on Linux for x86-64: levels v2, v3 and v4;
 elsewhere once for the compiler's own choice) and for float32 and float64. charrnn.kernels picks one at import.
 
-CHARRNN_DEBUG=1 builds with bounds checks and with traps on undefined behaviour, and slowly running code.
+CHARRNN_DEBUG=undefined, address or thread builds slowly running code that ends the process at undefined behaviour, and
+with the second at an access beyond an array, with the third at a race between threads; all of them have Cython's bounds
+checks. The last two need the compiler's library preloaded: .ci/run shows how. CHARRNN_BUILDS=x86-64-v3 compiles that
+instruction set alone; several are separated by commas.
 """
 
 import os
@@ -17,21 +20,25 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
-DEBUG = os.environ.get("CHARRNN_DEBUG", "0") not in ("", "0")
+DEBUG = os.environ.get("CHARRNN_DEBUG", "")
+SANITIZERS = {"undefined": "undefined", "address": "address,undefined", "thread": "thread"}
+if DEBUG and DEBUG not in SANITIZERS:
+    raise SystemExit(f"CHARRNN_DEBUG must be one of {', '.join(SANITIZERS)}, got {DEBUG!r}")
 
 DIRECTIVES = {
     "language_level": 3,
-    "boundscheck": DEBUG,
+    "boundscheck": bool(DEBUG),
     "wraparound": False,
     "cdivision": True,
-    "initializedcheck": DEBUG,
+    "initializedcheck": bool(DEBUG),
     "freethreading_compatible": False,
 }
 
 if sys.platform == "win32":
     FLAGS = ["/O2"]
 elif DEBUG:
-    FLAGS = ["-O1", "-g", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", "-fno-sanitize=alignment"]
+    SANITIZE = [f"-fsanitize={SANITIZERS[DEBUG]}", "-fno-sanitize-recover=undefined", "-fno-sanitize=alignment"]
+    FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", *SANITIZE]
 else:
     # FMA contraction but no -ffast-math: that breaks NaN checks and sets flush-to-zero for the whole process.
     FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-attributes"]
@@ -44,6 +51,8 @@ if sysconfig.get_platform() == "linux-x86_64":
     }
 else:
     LEVELS = {"generic": []}
+if os.environ.get("CHARRNN_BUILDS"):
+    LEVELS = {level: LEVELS[level] for level in os.environ["CHARRNN_BUILDS"].split(",")}
 
 
 def kernels(level, dtype):
@@ -56,6 +65,7 @@ def kernels(level, dtype):
     extension.depends = ["charrnn/kernels/simd.h", "charrnn/kernels/threads.h"]
     extension.define_macros = [("CHARRNN_FLOAT64", "1")] if dtype == "float64" else []
     extension.extra_compile_args = FLAGS + LEVELS[level]
+    extension.extra_link_args = [flag for flag in FLAGS if flag.startswith("-fsanitize")]
     return extension
 
 

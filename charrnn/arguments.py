@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import operator
+import os
+import reprlib
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
-def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """value as an int in low ... high; TypeError or ValueError otherwise."""
+def integer(name: str, value: Any, low: int, high: int | None = sys.maxsize) -> int:
+    """value as an int in low ... high, by default what a C integer holds; TypeError or ValueError otherwise."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -17,8 +21,8 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if number < low or (high is not None and number > high):
-        rule = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {rule}, got {number}")
+        rule = f"at least {low}" if number < low and high in (None, sys.maxsize) else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {rule}, got {reprlib.repr(number)}")
     return number
 
 
@@ -33,11 +37,13 @@ def number(
 ) -> float:
     """value as a float in low ... high, without low itself where `above`, without high where `below`."""
     try:
-        if isinstance(value, (bool, str)):
+        if isinstance(value, (bool, str, bytes)):
             raise TypeError
         x = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
+    except OverflowError:  # an int
+        x = math.inf if value > 0 else -math.inf
     if math.isinf(high):
         rule = f"greater than {low:g}" if above else f"at least {low:g}"
     else:
@@ -50,6 +56,35 @@ def number(
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     """value, one of these words."""
     allowed = tuple(allowed)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {value!r}")
     return allowed[allowed.index(value)]
+
+
+def flag(name: str, value: Any) -> bool:
+    """value, True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def file_path(name: str, value: Any) -> str:
+    """value as a path that the system takes."""
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name} must be a path, got {value!r}")
+    path = os.fsdecode(value)
+    if not path or "\0" in path:
+        raise ValueError(f"{name} must be a path, got {path!r}")
+    return path
+
+
+def output_path(name: str, value: Any) -> Path:
+    """value as the path of a file that can be written, as far as can be known before the work that is to go into it."""
+    path = Path(file_path(name, value))
+    if path.is_dir():
+        raise ValueError(f"{name} must be a file, got the folder {path}")
+    if not path.parent.is_dir():
+        raise ValueError(f"{name} must be in a folder that exists, got {path}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{name} must be in a folder that you may write to, got {path}")
+    return path

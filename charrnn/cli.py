@@ -21,11 +21,13 @@ import sys
 import sysconfig
 import textwrap
 import tokenize
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from charrnn import __version__
+from charrnn.arguments import output_path
 from charrnn.progress import Samples, duration, printable, thousands, write
 
 if TYPE_CHECKING:
@@ -391,13 +393,14 @@ def _train(args: argparse.Namespace) -> int:
     options = {name: getattr(args, name) for helps in TRAIN_OPTIONS.values() for name in helps}
     model: CharRNN | None
     try:
-        model = train(data, **options, progress=not args.quiet, callback=watch)
+        with _warnings_as_lines():
+            model = train(data, **options, progress=not args.quiet, callback=watch)
     except KeyboardInterrupt as interrupt:
         model = getattr(interrupt, "model", watch.model)
         if model is None or not _history(model).steps:
             raise
         _save(model, output, checkpoint)
-        kept = isinstance(interrupt, TrainingInterrupted)  # not where the checkpoint was interrupted as well
+        kept = isinstance(interrupt, TrainingInterrupted) and interrupt.checkpointed
         write(
             f"interrupted: the model so far is in {output}{'; the same command with --resume goes on' if kept else ''}"
         )
@@ -430,12 +433,7 @@ def _train(args: argparse.Namespace) -> int:
 
 def _check_output(name: str, path: Path, others: Sequence[str | Path]) -> None:
     """Whether it can be written, before the hours that go into it, and is none of these other files."""
-    if path.is_dir():
-        raise ValueError(f"{name} must be a file, got the folder {path}")
-    if not path.parent.is_dir():
-        raise ValueError(f"{name} must be in a folder that exists, got {path}")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{name} must be in a folder that you may write to, got {path}")
+    output_path(name, path)
     if path.resolve() in [Path(other).resolve() for other in others]:
         raise ValueError(f"{name} must be a file of its own, got {path}")
 
@@ -444,6 +442,15 @@ def _describe(data: Any, args: argparse.Namespace) -> str:
     name = " + ".join("stdin" if file == "-" else file for file in args.files)
     name = name or f"Python's standard library in {sysconfig.get_path('stdlib')}"
     return f"{name}: {_count(len(data), 'document') + ', ' if args.documents else ''}"
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """On stderr, above the bar."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RuntimeWarning)
+        warnings.showwarning = lambda message, *rest, **more: write(f"charrnn: warning: {message}")
+        yield
 
 
 class _Watch:

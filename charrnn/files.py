@@ -11,19 +11,32 @@ The record is the JSON object under the key "charrnn":
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
+import reprlib
 import secrets
+import struct
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from charrnn.arguments import file_path
 
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
 
 FORMAT_VERSION = 1
 RECORD = "charrnn"
+
+#: safetensors' names of the number types that there are.
+DTYPES = {"float32": "F32", "float64": "F64"}
+
+#: Values in a record, beside one for each symbol: some times what the history of a checkpoint has.
+VALUES = 100_000
 
 
 class ModelFileError(ValueError):
@@ -40,7 +53,7 @@ class ModelFileError(ValueError):
 
 def save(model: CharRNN, path: str | os.PathLike[str]) -> None:
     """Write a model file, whole or not at all."""
-    write(path, {name: np.ascontiguousarray(p) for name, p in model.state_dict().items()}, describe(model))
+    write(path, model.state_dict(), describe(model))
 
 
 def load(path: str | os.PathLike[str]) -> CharRNN:
@@ -60,6 +73,12 @@ def load(path: str | os.PathLike[str]) -> CharRNN:
         The file is no charrnn model, or it is damaged; the message says what is wrong with it.
     OSError
         The file cannot be read.
+
+    Notes
+    -----
+    No file, whoever made it, does anything but become a model or raise this error: nothing in it is executed, and its
+    numbers are held against its length before memory is taken, some three times that length. While it is read the file
+    must not be shortened.
 
     Examples
     --------
@@ -92,89 +111,156 @@ def build(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], record: 
     from charrnn.vocabulary import Vocabulary
 
     try:
-        characters = "".join(map(chr, record["characters"]))
-        model = CharRNN.from_state_dict(Vocabulary(characters, end=record["end"]), tensors)
+        vocabulary = Vocabulary("".join(map(chr, record["characters"])), end=record["end"])
+        model = CharRNN.from_state_dict(vocabulary, tensors)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ModelFileError(f"{_name(path)} is a damaged charrnn model: {_reason(error)}") from None
+        raise damaged(path, error) from None
     for key, value in describe(model).items():
         said = record.get(key)
-        if key != "kind" and said != value:
-            raise ModelFileError(
-                f"{_name(path)} is a damaged charrnn model: its record says {key} {said!r}, its arrays {value!r}"
-            )
-    for name, array in tensors.items():
-        if not np.isfinite(array).all():
-            raise ModelFileError(f"{_name(path)} is a damaged charrnn model: {name} holds NaN or infinity")
+        # As JSON: there true is not 1, nor 1.0.
+        if key != "kind" and json.dumps(said) != json.dumps(value):
+            raise damaged(path, f"its record says {key} {reprlib.repr(said)}, its arrays {reprlib.repr(value)}")
     return model
 
 
+def damaged(path: str | os.PathLike[str], reason: Exception | str) -> ModelFileError:
+    """The error for a file of ours that is not as it was written."""
+    if isinstance(reason, KeyError):
+        reason = f"it lacks {reason}"
+    text = str(reason)
+    return ModelFileError(f"{os.fspath(path)} is damaged: {text if len(text) < 300 else text[:300] + '...'}")
+
+
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the record of a file of this kind."""
+    """The arrays, of finite numbers of one type, and the record of a file of this kind."""
     from safetensors import SafetensorError, safe_open
 
-    with open(path, "rb"):  # a missing or forbidden file is Python's own error
-        pass
+    path = file_path("path", path)
+    with open(path, "rb") as file:  # a missing or forbidden file is Python's own error
+        if not file.seekable() or not os.path.isfile(path):
+            raise ModelFileError(f"{path} is not a charrnn model: it is no regular file")
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             if RECORD not in metadata:
-                raise ModelFileError(f"{_name(path)} is not a charrnn model: it has no charrnn record")
-            record = json.loads(metadata[RECORD])
+                raise ModelFileError(f"{os.fspath(path)} is not a charrnn model: it has no charrnn record")
+            names = file.keys()
+            symbols = max((file.get_slice(n).get_shape()[:1] or [0] for n in names if n.endswith("head.weight")), default=[0])
+            record = _parse(metadata[RECORD], VALUES + symbols[0])
             _check_record(path, record, kind)
-            return {name: file.get_tensor(name) for name in file.keys()}, record  # noqa: SIM118
+            for name in names:
+                if file.get_slice(name).get_dtype() != DTYPES[record["dtype"]]:
+                    raise ValueError(
+                        f"{name} must be of {record['dtype']}, as its record says, got {file.get_slice(name).get_dtype()}"
+                    )
+            tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
-        raise ModelFileError(f"{_name(path)} is not a charrnn model, or a damaged one: {error}") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ModelFileError(f"{_name(path)} is a damaged charrnn model: {_reason(error)}") from None
+        raise ModelFileError(f"{os.fspath(path)} is not a charrnn model, or a damaged one: {error}") from None
+    except ModelFileError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error) from None
+    for name, array in tensors.items():
+        if not np.isfinite(array).all():
+            raise damaged(path, f"{name} holds NaN or infinity")
+    return tensors, record
+
+
+def _parse(text: str, values: int) -> Any:
+    """A JSON value of at most so many values: as objects they may take thirty times the text's memory."""
+    if sum(map(text.count, ",:[{")) > values:
+        raise ValueError(f"its record has more than {values} values")
+    return json.loads(text)
 
 
 def _check_record(path: str | os.PathLike[str], record: Any, kind: str) -> None:
     if not isinstance(record, dict):
-        raise ModelFileError(f"{_name(path)} is a damaged charrnn model: its record is not an object")
+        raise damaged(path, "its record is not an object")
     version = record.get("format_version")
-    if not isinstance(version, int) or version < 1:
-        raise ModelFileError(f"{_name(path)} is a damaged charrnn model: its format version is {version!r}")
+    if type(version) is not int or version < 1:
+        raise damaged(path, f"its format version is {reprlib.repr(version)}")
     if version > FORMAT_VERSION:
         raise ModelFileError(
-            f"{_name(path)} has format version {version}, written by a newer charrnn; this one reads {FORMAT_VERSION}"
+            f"{os.fspath(path)} has format version {version}, written by a newer charrnn; "
+            f"this one reads {FORMAT_VERSION}"
         )
     if record.get("kind") != kind:
-        raise ModelFileError(f"{_name(path)} must be a charrnn {kind}, it is a {record.get('kind')!r} file")
+        raise ModelFileError(
+            f"{os.fspath(path)} must be a charrnn {kind}, it is a {reprlib.repr(record.get('kind'))} file"
+        )
+    if record.get("dtype") not in tuple(DTYPES):
+        raise damaged(path, f"its record says dtype {reprlib.repr(record.get('dtype'))}")
 
 
-def write(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], record: dict[str, Any]) -> None:
-    """Write these arrays and this record; a failure at any moment leaves what was at `path` before."""
-    from safetensors.numpy import save as to_bytes
+def write(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], record: dict[str, Any]) -> None:
+    """Write these arrays, of one number type, and this record; a failure at any moment leaves what was there before.
 
-    content = to_bytes(tensors, {RECORD: json.dumps({"format_version": FORMAT_VERSION, **record})})
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    What is at `path` and no file, a pipe or /dev/null, is written to as it is. Memory is taken for one array at a time.
+    """
+    header: dict[str, Any] = {
+        "__metadata__": {RECORD: json.dumps({"format_version": FORMAT_VERSION, **record}, allow_nan=False)}
+    }
+    end = 0
+    for name, array in tensors.items():
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": DTYPES[array.dtype.name], "shape": array.shape, "data_offsets": (start, end)}
+    content = json.dumps(header).encode()
+    content += b" " * (-len(content) % 8)
+    # A link stays one.
+    path = Path(os.path.realpath(file_path("path", path)))
+    replaced = not path.exists() or path.is_file()
+    with _replacement(path) if replaced else open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(content)) + content)
+        for array in tensors.values():
+            file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+
+
+@contextlib.contextmanager
+def _replacement(path: Path) -> Iterator[Any]:
+    """A file that takes the place of that at `path` once it is whole and on the disk."""
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
     try:
         with open(temporary, "xb") as file:
-            file.write(content)
+            with contextlib.suppress(OSError):
+                _lock(file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
+        with contextlib.suppress(OSError):
+            os.chmod(temporary, path.stat().st_mode)
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise
     _sync_folder(path.parent)
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what processes that were killed while they wrote to `path` have left beside it."""
+    path = Path(os.path.realpath(path))
+    for leftover in path.parent.glob(f".{glob.escape(path.name[:100])}.{'[0-9a-f]' * 16}.part"):
+        with contextlib.suppress(OSError):
+            with open(leftover, "r+b") as file:
+                _lock(file)
+            leftover.unlink()
+
+
+def _lock(file: Any) -> None:
+    """Hold a file while it is open; OSError where another process does. Windows removes no open file, lock or not."""
+    with contextlib.suppress(ImportError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _sync_folder(folder: Path) -> None:
     """Make a rename in this folder last through a loss of power, where the system can."""
     if os.name == "nt":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _name(path: str | os.PathLike[str]) -> str:
-    return os.fspath(path)
-
-
-def _reason(error: Exception) -> str:
-    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+    with contextlib.suppress(OSError):  # a folder that cannot be read, or a file system that cannot
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
@@ -15,6 +16,7 @@ import numpy as np
 
 from charrnn import corpus, files, kernels
 from charrnn.arguments import choice, integer, number
+from charrnn.memory import check_memory
 from charrnn.threads import num_threads_or_default, threads_worth
 from charrnn.vocabulary import Vocabulary
 
@@ -128,6 +130,17 @@ class CharRNN:
         dtype: npt.DTypeLike = "float32",
         seed: int = 0,
     ) -> None:
+        self._lay_out(vocabulary, cell, hidden_size, num_layers, dtype)
+        self._allocate()
+        rng = np.random.default_rng(integer("seed", seed, 0, None))
+        bound = 1 / math.sqrt(self.hidden_size)
+        for name, parameter in self.state_dict().items():
+            parameter[...] = rng.uniform(-1, 1, parameter.shape) * (1 if name == "rnn.weight_ih_l0" else bound)
+
+    def _lay_out(
+        self, vocabulary: Vocabulary | str, cell: str, hidden_size: int, num_layers: int, dtype: npt.DTypeLike
+    ) -> None:
+        """What there is to know before memory is taken."""
         self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
         self.cell = choice("cell", cell, CELLS)
         self.hidden_size = integer("hidden_size", hidden_size, 1)
@@ -138,11 +151,9 @@ class CharRNN:
         self._network: Network = self._kernels.Network(
             len(self.vocabulary), self.hidden_size, self.num_layers, self.cell
         )
+
+    def _allocate(self) -> None:
         self._arena = self._kernels.aligned_zeros(self._network.arena_size)
-        rng = np.random.default_rng(integer("seed", seed, 0))
-        bound = 1 / math.sqrt(self.hidden_size)
-        for name, parameter in self.state_dict().items():
-            parameter[...] = rng.uniform(-1, 1, parameter.shape) * (1 if name == "rnn.weight_ih_l0" else bound)
 
     def __repr__(self) -> str:
         return (
@@ -203,6 +214,8 @@ class CharRNN:
         >>> charrnn.CharRNN.from_state_dict("abc", model.state_dict())
         CharRNN(cell='rnn', vocab_size=3, hidden_size=5, num_layers=1, dtype='float32', num_parameters=68)
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict must be a mapping of names to arrays, got {type(state_dict).__name__}")
         arrays = {name: np.asarray(array) for name, array in state_dict.items()}
         for name in ("head.weight", "rnn.weight_hh_l0"):
             if name not in arrays:
@@ -221,20 +234,17 @@ class CharRNN:
             allowed = ", ".join(f"{gates * hidden_size} ({cell})" for cell, gates in CELLS.items())
             raise ValueError(f"rnn.weight_hh_l0 must have {allowed} rows for {hidden_size} hidden units, got {rows}")
         model = cls.__new__(cls)
-        model.__init__(  # type: ignore[misc]
-            vocabulary,
-            cell=cell,
-            hidden_size=hidden_size,
-            num_layers=sum(name.startswith("rnn.weight_hh_l") for name in arrays),
-            dtype=_common_dtype(arrays),
-        )
-        parameters = model.state_dict()
-        for name in (*parameters, *arrays):
-            if name not in arrays or name not in parameters:
-                raise ValueError(f"state_dict must have exactly {', '.join(parameters)}, got {', '.join(arrays)}")
-            if arrays[name].shape != parameters[name].shape:
-                raise ValueError(f"{name} must have shape {parameters[name].shape}, got {arrays[name].shape}")
-            parameters[name][...] = arrays[name]
+        num_layers = sum(name.startswith("rnn.weight_hh_l") for name in arrays)
+        model._lay_out(vocabulary, cell, hidden_size, num_layers, _common_dtype(arrays))
+        shapes = {name: view.shape for name, view in model._network.views(None).items()}
+        for name in (*shapes, *arrays):
+            if name not in arrays or name not in shapes:
+                raise ValueError(f"state_dict must have exactly {', '.join(shapes)}, got {', '.join(arrays)}")
+            if arrays[name].shape != shapes[name]:
+                raise ValueError(f"{name} must have shape {shapes[name]}, got {arrays[name].shape}")
+        model._allocate()
+        for name, parameter in model.state_dict().items():
+            parameter[...] = arrays[name]
         return model
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -309,6 +319,7 @@ class CharRNN:
         'o world'
         """
         length = integer("length", length, 0)
+        check_memory(length * np.dtype(np.int32).itemsize, length=length)
         sampler = self._sampler(1, temperature, top_k, top_p)
         sampler.feed(self._beginning(prompt)[:, None])
         symbols = np.empty(length, np.int32)
@@ -381,9 +392,11 @@ class CharRNN:
         beginning = self._beginning(prompt)
         sampler = self._sampler(max(min(ROWS, n), 1), temperature, top_k, top_p)
         texts: list[Text] = []
+        # At most so many at once that they take some megabytes.
+        at_once = min(n, max(SYMBOLS // max(length, 1), ROWS))
+        check_memory(n * sys.getsizeof("") + at_once * length * np.dtype(np.int32).itemsize, n=n, length=length)
         while len(texts) < n:
-            # At most so many at once that they take some megabytes.
-            symbols = np.empty((min(n - len(texts), max(SYMBOLS // max(length, 1), ROWS)), length), np.int32)
+            symbols = np.empty((min(n - len(texts), at_once), length), np.int32)
             lengths = np.zeros(len(symbols), np.intp)
             _draw(sampler.draw_texts, bit_generator, beginning, symbols, lengths)
             as_bytes = isinstance(prompt, bytes)
@@ -629,6 +642,8 @@ class CharRNN:
         length, (L, H) = _block_length(symbols), (self.num_layers, self.hidden_size)
         if not states:
             return np.empty((0, L * H), self.dtype)
+        num_bytes = len(symbols) * L * H * self.dtype.itemsize
+        check_memory(num_bytes, num_chars=len(symbols), num_layers=L, hidden_size=H)
         inputs = np.zeros((len(states), length), np.int32)
         inputs.flat[: len(symbols)] = symbols
         hidden = np.empty((len(states), length, L, H), self.dtype)
@@ -795,7 +810,7 @@ def _bit_generator(rng: Any) -> Any:
         return rng.bit_generator
     if rng is not None:
         try:
-            rng = integer("rng", rng, 0)
+            rng = integer("rng", rng, 0, None)
         except TypeError:
             raise TypeError(
                 f"rng must be an int, a numpy.random.Generator or a numpy.random.RandomState, got {rng!r}"

@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn import corpus, files
-from charrnn.arguments import choice, integer, number
+from charrnn import corpus, files, kernels
+from charrnn.arguments import choice, file_path, flag, integer, number, output_path
+from charrnn.memory import check_memory
 from charrnn.model import CELLS, CharRNN, dtype_name
 from charrnn.progress import Progress
 from charrnn.threads import num_threads_or_default, threads_worth
@@ -52,7 +54,7 @@ class DivergenceError(ArithmeticError):
     step : int
         The step at which it happened.
     model : CharRNN
-        The best model so far.
+        The best model so far. A checkpoint is left as it was before.
 
     Examples
     --------
@@ -74,6 +76,8 @@ class TrainingInterrupted(KeyboardInterrupt):
     ----------
     model : CharRNN
         The model as trained so far.
+    checkpointed : bool
+        Whether a checkpoint holds it too.
 
     Examples
     --------
@@ -85,9 +89,10 @@ class TrainingInterrupted(KeyboardInterrupt):
     ...     model = interrupt.model
     """
 
-    def __init__(self, model: CharRNN) -> None:
+    def __init__(self, model: CharRNN, checkpointed: bool) -> None:
         super().__init__()
         self.model = model
+        self.checkpointed = checkpointed
 
 
 @dataclass
@@ -171,22 +176,44 @@ class History:
     val_times: list[float] = field(default_factory=list)
     chars_per_step: int = 0
     stretch: int = 1
-    pending: list[float] = field(default_factory=list)
+    pending_steps: int = 0
+    pending_loss: float = 0.0
 
     POINTS = 2000
 
     def add(self, step: int, losses: np.ndarray, learning_rates: np.ndarray, start: float, stop: float) -> None:
         """The steps after `step`, run from `start` to `stop` seconds."""
         for i, loss in enumerate(losses.tolist()):
-            self.pending.append(loss)
-            if len(self.pending) == self.stretch:
+            self.pending_steps += 1
+            self.pending_loss += loss
+            if self.pending_steps == self.stretch:
                 self.steps.append(step + i + 1)
-                self.losses.append(math.fsum(self.pending) / self.stretch)
+                self.losses.append(self.pending_loss / self.stretch)
                 self.times.append(start + (stop - start) * (i + 1) / len(losses))
                 self.learning_rates.append(float(learning_rates[i]))
-                self.pending.clear()
+                self.pending_steps, self.pending_loss = 0, 0.0
                 if len(self.steps) == self.POINTS:
                     self._halve()
+
+    @classmethod
+    def from_record(cls, record: Any) -> History:
+        """What `dataclasses.asdict` gave, after JSON."""
+        history = cls(**record)
+        for lists in (("steps", "losses", "times", "learning_rates"), ("val_steps", "val_losses", "val_times")):
+            lengths = set()
+            for name in lists:
+                values = getattr(history, name)
+                if not isinstance(values, list):
+                    raise TypeError(f"{name} must be a list, got {values!r}")
+                lengths.add(len(values))
+                for value in values:
+                    integer(name, value, 0) if name.endswith("steps") else number(name, value, -math.inf)
+            if len(lengths) > 1 or max(lengths) > cls.POINTS:
+                raise ValueError(f"{', '.join(lists)} must have one length of at most {cls.POINTS}")
+        integer("chars_per_step", history.chars_per_step, 1)
+        integer("pending_steps", history.pending_steps, 0, integer("stretch", history.stretch, 1) - 1)
+        number("pending_loss", history.pending_loss, 0)
+        return history
 
     def _halve(self) -> None:
         self.stretch *= 2
@@ -361,9 +388,12 @@ def train(
     num_threads : int
         Default: CHARRNN_NUM_THREADS from the environment, else the cores that this process may use.
     checkpoint : path
-        Where the state of the training is saved every `checkpoint_seconds` and at its end.
+        Where the state of the training is saved every `checkpoint_seconds` and at its end. It is replaced as a whole:
+        whatever happens, the last one is there. Where one cannot be saved, a RuntimeWarning says so and the training
+        goes on.
     resume : bool
-        Go on from the checkpoint, if there is one, as if nothing had come between.
+        Go on from the checkpoint, if there is one, as if nothing had come between. The text must be the same, and so
+        must what `Settings.KEPT` names; epochs, learning rate, schedule and the rest may be others.
     init_from : CharRNN or path
         A model to train further, on data within its vocabulary.
     progress : bool
@@ -400,10 +430,13 @@ def train(
     """
     began = time.perf_counter()
     if isinstance(init_from, (str, os.PathLike)):
-        init_from = files.load(init_from)
+        init_from = files.load(file_path("init_from", init_from))
     if init_from is not None and not isinstance(init_from, CharRNN):
         raise TypeError(f"init_from must be a CharRNN or the path of one, got {type(init_from).__name__}")
-    if resume and checkpoint is None:
+    flag("progress", progress)
+    if checkpoint is not None:
+        checkpoint = output_path("checkpoint", checkpoint)
+    if flag("resume", resume) and checkpoint is None:
         raise ValueError("resume must come with checkpoint, the file to resume from")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
@@ -465,6 +498,7 @@ def train(
         seed=integer("seed", seed, 0, 2**64 - 1),
         dtype=dtype_name("float32" if dtype is None else dtype),
     )
+    _check_memory(settings, len(text.vocabulary), num_threads)
     if init_from is None:
         model = CharRNN(
             text.vocabulary,
@@ -478,7 +512,7 @@ def train(
         model = CharRNN.from_state_dict(init_from.vocabulary, init_from.state_dict())
     run = _Run(settings, model, training, validation, num_threads, began)
     if checkpoint is not None:
-        run.keep_checkpoint(Path(checkpoint), checkpoint_seconds, resume)
+        run.keep_checkpoint(checkpoint, checkpoint_seconds, resume)
     with Progress(progress, epochs=settings.epochs) as bar:
         return run.train([bar.update] if callback is None else [callback, bar.update])
 
@@ -486,6 +520,23 @@ def train(
 def _check_same(name: str, given: Any, init_from: CharRNN | None) -> None:
     if given is not None and init_from is not None and given != getattr(init_from, name):
         raise ValueError(f"{name} must be {getattr(init_from, name)!r}, as of the model in init_from, got {given!r}")
+
+
+def _check_memory(settings: Settings, vocab_size: int, num_threads: int) -> None:
+    """Whether all that a training takes is there, before any of it is taken."""
+    s = settings
+    module = kernels.module(s.dtype)
+    network = module.Network(vocab_size, s.hidden_size, s.num_layers, s.cell)
+    # Parameters, gradients, two of the optimizer, and the best parameters so far.
+    arenas = 5 * network.arena_size * np.dtype(s.dtype).itemsize
+    buffers = module.Trainer.bytes_for(network, s.seq_length, s.batch_size, True, s.dropout, num_threads)
+    check_memory(
+        arenas + buffers,
+        hidden_size=s.hidden_size,
+        num_layers=s.num_layers,
+        batch_size=s.batch_size,
+        seq_length=s.seq_length,
+    )
 
 
 class _Run:
@@ -560,9 +611,11 @@ class _Run:
         try:
             self._loop(observers)
         except KeyboardInterrupt:
-            if self.checkpoint is not None and self.trainer.step > 0:
-                self._save_checkpoint()
-            raise TrainingInterrupted(self.model) from None
+            checkpointed = False
+            try:
+                checkpointed = self.checkpoint is not None and self.trainer.step > 0 and self._save_checkpoint()
+            finally:  # an impatient second Ctrl-C does not lose the model
+                raise TrainingInterrupted(self.model, checkpointed) from None
         if self.checkpoint is not None:
             self._save_checkpoint()
         if self.validation is not None:
@@ -571,10 +624,11 @@ class _Run:
 
     def _loop(self, observers: list[Callable[[Report], Any]]) -> None:
         next_validation = self._next_validation()
-        rate = 0.0  # steps a second
+        rate, steps = 0.0, 1  # steps a second, steps of a call
         while self._done() < 1:
             start, step = self._seconds(), self.trainer.step
-            steps = min(max(int(rate * LOOK_SECONDS), 1), 2 * self.trainer.steps_left() + 1, self.total_steps - step)
+            # The last chunk of an epoch may be much shorter than the others, and its rate promise too much.
+            steps = min(max(int(rate * LOOK_SECONDS), 1), 4 * steps, self.total_steps - step)
             if not math.isinf(self.total_steps):
                 steps = min(steps, max(math.ceil(next_validation * self.total_steps) - step, 1))
             if self.training.num_documents:
@@ -639,8 +693,12 @@ class _Run:
             self.history.add(step, losses[:made], learning_rates[:made], start, self._seconds())
         if self.training.num_documents and self.trainer.position == 0:
             self._read_epoch(self.trainer.passes)
-        if made < steps or losses.max() > DIVERGED_LOSS:
-            self._diverge(step + made + 1 if made < steps else step + int(losses.argmax()) + 1, losses[:made])
+        beyond = np.flatnonzero(losses[:made] > DIVERGED_LOSS)
+        if len(beyond):
+            self._diverge(step + int(beyond[0]) + 1, f"the loss became {losses[beyond[0]]:.4g}")
+        if made < steps:
+            loss, norm = self.trainer.last_loss, self.trainer.last_norm
+            self._diverge(step + made + 1, f"the loss became {loss:.4g}, the gradient's norm {norm:.4g}")
         return losses, learning_rates
 
     def _learning_rates(self, step: int, steps: int, rate: float) -> np.ndarray:
@@ -654,14 +712,12 @@ class _Run:
         rising = np.minimum(made / s.warmup, 1) if s.warmup else 1.0
         return s.learning_rate * rising * SCHEDULES[s.schedule](np.minimum(begun, 1))
 
-    def _diverge(self, step: int, losses: np.ndarray) -> None:
+    def _diverge(self, step: int, how: str) -> None:
         s = self.settings
-        loss = losses.max() if losses.size and losses.max() > DIVERGED_LOSS else self.trainer.last_loss
         self.model._arena[:] = self.best
         raise DivergenceError(
-            f"training diverged at step {step}: the loss became {loss:.4g}, the gradient's norm "
-            f"{self.trainer.last_norm:.4g}; try a smaller learning_rate (it is {s.learning_rate:g}) or clip_norm "
-            f"(it is {s.clip_norm:g})",
+            f"training diverged at step {step}: {how}; try a smaller learning_rate (it is {s.learning_rate:g}) or "
+            f"clip_norm (it is {s.clip_norm:g})",
             step,
             self.model,
         )
@@ -693,6 +749,7 @@ class _Run:
         self.checkpoint = path
         self.checkpoint_seconds = seconds
         self.fingerprint = _fingerprint(self.training, self.validation)
+        files.remove_leftovers(path)
         if resume and path.exists():
             self._restore(path)
 
@@ -700,14 +757,9 @@ class _Run:
         if self.checkpoint is not None and time.perf_counter() - self.saved >= self.checkpoint_seconds:
             self._save_checkpoint()
 
-    def _save_checkpoint(self) -> None:
+    def _save_checkpoint(self) -> bool:
+        """Whether it could be saved. Hours of training are not to end because a disk is full."""
         assert self.checkpoint is not None
-        arenas = {"parameters": self.model._arena, "moments": self.moments, "squares": self.squares, "best": self.best}
-        tensors = {
-            f"{kind}.{name}": np.ascontiguousarray(array)
-            for kind, arena in arenas.items()
-            for name, array in self.model._network.views(arena).items()
-        }
         record = {
             **files.describe(self.model),
             "kind": "checkpoint",
@@ -720,29 +772,58 @@ class _Run:
             "best_val_loss": None if math.isinf(self.best_val_loss) else self.best_val_loss,
             "history": dataclasses.asdict(self.history),
         }
-        files.write(self.checkpoint, {**tensors, "state": self.trainer.get_state()}, record)
-        self.saved = time.perf_counter()
+        try:
+            files.write(self.checkpoint, {**self._arenas(), "state": self.trainer.get_state()}, record)
+        except OSError as error:
+            warnings.warn(
+                f"the checkpoint could not be saved, the training goes on without: {error}", RuntimeWarning, stacklevel=2
+            )
+            return False
+        finally:
+            self.saved = time.perf_counter()
+        return True
+
+    def _arenas(self) -> dict[str, np.ndarray]:
+        """Parameters, optimizer state and the best parameters so far, by the names in a checkpoint."""
+        arenas = {"parameters": self.model._arena, "moments": self.moments, "squares": self.squares, "best": self.best}
+        return {
+            f"{kind}.{name}": array
+            for kind, arena in arenas.items()
+            for name, array in self.model._network.views(arena).items()
+        }
 
     def _restore(self, path: Path) -> None:
         tensors, record = files.read(path, kind="checkpoint")
-        for name in Settings.KEPT:
-            before, now = record["settings"].get(name), getattr(self.settings, name)
-            if before != now:
-                raise ValueError(f"{name} must be {before!r}, as in the training that {path} holds, got {now!r}")
-        if record["text"] != self.fingerprint:
-            raise ValueError(f"data must be the text that {path} was trained on, got another one")
-        arenas = {"parameters": self.model._arena, "moments": self.moments, "squares": self.squares, "best": self.best}
         try:
-            for kind, arena in arenas.items():
-                for name, array in self.model._network.views(arena).items():
-                    array[...] = tensors[f"{kind}.{name}"]
-            self._read_epoch(record["passes"])
-            self.trainer.restore(record["step"], record["position"], record["passes"], tensors["state"])
-            self.history = self.model.history = History(**record["history"])
-            self.best_val_loss = math.inf if record["best_val_loss"] is None else record["best_val_loss"]
-            self.began -= record["seconds"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise files.ModelFileError(f"{path} is a damaged checkpoint: {error}") from None
+            for name in Settings.KEPT:
+                before, now = record["settings"][name], getattr(self.settings, name)
+                if before != now:
+                    raise ValueError(f"{name} must be {before!r}, as in the training that {path} holds, got {now!r}")
+            if record["text"] != self.fingerprint:
+                raise ValueError(f"data must be the text that {path} was trained on, got another one")
+        except (KeyError, TypeError) as error:
+            raise files.damaged(path, error) from None
+        try:
+            arenas = self._arenas()
+            for name, array in arenas.items():
+                if tensors[name].shape != array.shape:
+                    raise ValueError(f"{name} must have shape {array.shape}, got {tensors[name].shape}")
+            self._read_epoch(integer("passes", record["passes"], 0))
+            self.trainer.restore(
+                integer("step", record["step"], 0, 2**62), integer("position", record["position"], 0), record["passes"],
+                tensors["state"],
+            )
+            history = History.from_record(record["history"])
+            best_val_loss = record["best_val_loss"]
+            best_val_loss = math.inf if best_val_loss is None else number("best_val_loss", best_val_loss, 0)
+            seconds = number("seconds", record["seconds"], 0)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise files.damaged(path, error) from None
+        for name, array in arenas.items():
+            array[...] = tensors[name]
+        self.history = self.model.history = history
+        self.best_val_loss = best_val_loss
+        self.began -= seconds
 
 
 def _fingerprint(*streams: corpus.Corpus | None) -> str:
@@ -750,8 +831,8 @@ def _fingerprint(*streams: corpus.Corpus | None) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for stream in streams:
         if stream is not None:
-            names = (stream.vocabulary.characters, len(stream), stream.codes.dtype.str)
-            digest.update(repr(names).encode("utf-8", "replace"))
-            digest.update(stream.table.data)
-            digest.update(np.ascontiguousarray(stream.codes).view(np.uint8).data)
+            digest.update(repr((stream.vocabulary.characters, stream.vocabulary.end, len(stream))).encode("utf-8", "replace"))
+            # Indices, not codes: the same text has others where it is mapped.
+            for start in range(0, len(stream), corpus.BLOCK):
+                digest.update(stream.indices(start, start + corpus.BLOCK).data)
     return digest.hexdigest()

@@ -216,7 +216,9 @@ class Vocabulary:
 
 
 def _joined(characters: str | Iterable[str]) -> str:
-    if not isinstance(characters, Iterable):
+    if isinstance(characters, str):
+        return characters
+    if not isinstance(characters, Iterable) or isinstance(characters, (bytes, bytearray)):
         raise TypeError(f"characters must be a str or an iterable of str, got {type(characters).__name__}")
     items = list(characters)
     for position, item in enumerate(items):

@@ -4,8 +4,10 @@ import time
 
 import numpy as np
 
+from charrnn.memory import check_memory
+
 from cpython.exc cimport PyErr_CheckSignals
-from libc.math cimport INFINITY, isfinite, sqrt
+from libc.math cimport INFINITY, ceil, isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -115,6 +117,10 @@ cdef class Network:
         check_at_least("num_layers", num_layers, 1)
         if cell not in CELLS:
             raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
+        # Before anything is multiplied that might overflow.
+        GH = 1.0 * gates_of(CELLS[cell]) * hidden_size
+        check_memory((vocab_size * (GH + hidden_size) + num_layers * GH * hidden_size) * sizeof(real),
+                     vocab_size=vocab_size, hidden_size=hidden_size, num_layers=num_layers)
         self.cell = cell
         self.sizes.cell = CELLS[cell]
         self.sizes.vocab_size = vocab_size
@@ -138,10 +144,9 @@ cdef class Network:
     @property
     def arena_size(self):
         """Numbers that an arena of parameters, gradients or optimizer state takes."""
-        cdef Py_ssize_t total = self.sizes.vocab_size * self.sizes.stride + round_up(self.sizes.vocab_size, PADDING), l
-        for l in range(self.sizes.num_layers):
-            total += layer_size(&self.sizes, l)
-        return total
+        cdef Sizes *s = &self.sizes
+        cdef Py_ssize_t head = s.vocab_size * s.stride + round_up(s.vocab_size, PADDING)
+        return head + layer_size(s, 0) + (s.num_layers - 1) * layer_size(s, 1)
 
     @property
     def gates(self):
@@ -154,9 +159,14 @@ cdef class Network:
         return (2, *shape) if self.sizes.cell == LSTM else shape
 
     def views(self, arena):
-        """The parameters in an arena as arrays of PyTorch's names and shapes that share its memory."""
+        """The parameters in an arena as arrays of PyTorch's names and shapes that share its memory.
+
+        None stands for an arena that takes no memory, where the shapes alone are wanted.
+        """
         cdef Py_ssize_t V = self.sizes.vocab_size, H = self.sizes.hidden_size, GH = H * self.gates, at = 0
         views = {}
+        if arena is None:
+            arena = np.broadcast_to(np.zeros(1, DTYPE), self.arena_size)
 
         def rows(Py_ssize_t n, Py_ssize_t width):
             nonlocal at
@@ -183,6 +193,7 @@ cdef class Engine:
     cdef readonly int num_threads
     cdef object error
     cdef list _buffers
+    cdef readonly double num_bytes  # of them
     cdef real[::1] _parameters
     cdef real[::1] _gradients
     cdef int threads            # of the running call
@@ -199,78 +210,108 @@ cdef class Engine:
         double dropout=0,
         int num_threads=1,
     ):
-        cdef Work *w = &self.work
-        cdef Sizes *s = &network.sizes
-        cdef Py_ssize_t N = seq_length * batch_size, panel = TILE_VECTORS * LANES, row = s.stride
-        cdef Py_ssize_t panels = 2 * s.num_layers * gates_of(s.cell) * s.hidden_size * round_up(s.hidden_size, LANES)
-        # Threads that share columns each have rows of their own for all of the batch.
-        cdef Py_ssize_t rows = batch_size * (num_threads if batch_size < ROWS_TO_SHARE * num_threads else 1)
         check_at_least("seq_length", seq_length, 1)
         check_at_least("batch_size", batch_size, 1)
         check_at_least("num_threads", num_threads, 1)
         check_length("parameters", parameters.shape[0], network.arena_size)
         if gradients is not None:
             check_length("gradients", gradients.shape[0], network.arena_size)
-        self.network = network
-        self.num_threads = num_threads
+        self._lay_out(network, seq_length, batch_size, gradients is not None, dropout, num_threads)
+        check_memory(self.num_bytes, hidden_size=network.hidden_size, num_layers=network.num_layers,
+                     batch_size=batch_size, seq_length=seq_length, num_threads=num_threads)
         self._buffers = []
+        self._reserve_all()
         self._parameters = parameters
         self._gradients = gradients
+        self.work.parameters = &parameters[0]
+        if gradients is not None:
+            self.work.gradients = &gradients[0]
+        self.work.end = end
+        self.work.owner = <void *>self
+        self.work.look_at_signals = look_at_signals
+
+    @classmethod
+    def bytes_for(cls, Network network not None, Py_ssize_t seq_length, Py_ssize_t batch_size, bint backward,
+                  double dropout, int num_threads):
+        """What an engine of these sizes takes, beside the arenas."""
+        cdef Engine engine = Engine.__new__(Engine)
+        engine._lay_out(network, seq_length, batch_size, backward, dropout, num_threads)
+        return engine.num_bytes
+
+    cdef _lay_out(self, Network network, Py_ssize_t seq_length, Py_ssize_t batch_size, bint backward, double dropout,
+                  int num_threads):
+        """Everything but memory; num_bytes is what that will be."""
+        cdef Work *w = &self.work
+        cdef Sizes *s = &network.sizes
+        cdef double N = <double>seq_length * batch_size
+        cdef Py_ssize_t panel = TILE_VECTORS * LANES
+        self.network = network
+        self.num_threads = num_threads
         w.sizes = s[0]
         w.max_seq_length = w.seq_length = seq_length
         w.batch_size = batch_size
-        w.end = end
-        w.backward = gradients is not None
+        w.backward = backward
         w.dropout = dropout
         # Where one tile takes all rows, to pack would cost as much as a product.
-        w.in_place = batch_size <= TILE_ROWS and s.hidden_size * row * sizeof(real) <= IN_PLACE_BYTES
-        w.parameters = &parameters[0]
-        w.owner = <void *>self
-        w.look_at_signals = look_at_signals
+        w.in_place = batch_size <= TILE_ROWS and s.hidden_size * s.stride * sizeof(real) <= IN_PLACE_BYTES
         # An odd number of cache lines apart, for the same reason as rows that are padded.
-        w.block = round_up(min(N, max(LOGITS // s.vocab_size, panel)), panel)
+        w.block = round_up(<Py_ssize_t>min(N, max(LOGITS // s.vocab_size, panel)), panel)
         if w.block % 128 == 0:
             w.block += panel
+        w.scratch_size = max(s.hidden_size * panel, BLOCK_K * (panel + TASK_ROWS) + LANES)
+        w.scratch_size = round_up(w.scratch_size, PADDING)
+        self._reserve_all()
+
+    cdef _reserve_all(self):
+        """The buffers, in _buffers; where that is None they are counted only."""
+        cdef Work *w = &self.work
+        cdef Sizes *s = &w.sizes
+        # As doubles: they may be too large for an integer.
+        cdef double B = w.batch_size, N = B * w.max_seq_length, L = s.num_layers, row = s.stride
+        cdef double panels = 2 * L * gates_of(s.cell) * s.hidden_size * round_up(s.hidden_size, LANES)
+        # Threads that share columns each have rows of their own for all of the batch.
+        cdef double rows = B * (self.num_threads if B < <double>ROWS_TO_SHARE * self.num_threads else 1)
         w.inputs = <int *>self._reserve_bytes(N * sizeof(int))
         w.targets = <int *>self._reserve_bytes(N * sizeof(int))
         w.start = <const real **>self._reserve_bytes(rows * sizeof(real *))
         w.losses = <double *>self._reserve_bytes(N * sizeof(double))
-        w.h = self._reserve(s.num_layers * (seq_length + 1) * batch_size * row)
+        w.h = self._reserve(L * (N + B) * row)
         if s.cell == LSTM:
-            w.c = self._reserve(s.num_layers * (seq_length + 1) * batch_size * row)
+            w.c = self._reserve(L * (N + B) * row)
         if slots_of(s.cell) > 1:
-            w.slots = self._reserve(s.num_layers * N * slots_stride(w))
+            w.slots = self._reserve(L * N * slots_stride(w))
         w.zeros = self._reserve(row)
-        w.bias = self._reserve(s.num_layers * slots_stride(w))
+        w.bias = self._reserve(L * slots_stride(w))
         w.forward_panels = self._reserve(panels)
-        w.logits = self._reserve(s.vocab_size * w.block)
+        w.logits = self._reserve(<double>s.vocab_size * w.block)
         w.sums = self._reserve(w.block)
-        w.scratch_size = max(s.hidden_size * panel, BLOCK_K * (panel + TASK_ROWS) + LANES)
-        w.scratch_size = round_up(w.scratch_size, PADDING)
-        w.scratch = self._reserve(w.scratch_size * num_threads)
+        w.scratch = self._reserve(<double>w.scratch_size * self.num_threads)
         w.no_end = self._reserve(rows * slots_stride(w))
-        if dropout > 0:
-            w.up = self._reserve(s.num_layers * N * row)
-            w.mask = self._reserve(s.num_layers * N * row)
+        if w.dropout > 0:
+            w.up = self._reserve(L * N * row)
+            w.mask = self._reserve(L * N * row)
         if w.backward:
-            w.gradients = &gradients[0]
-            w.dh = self._reserve(s.num_layers * N * row)
+            w.dh = self._reserve(L * N * row)
             w.backward_panels = self._reserve(panels)
             if s.cell == LSTM:
-                w.dc = self._reserve(batch_size * row)
+                w.dc = self._reserve(B * row)
 
     @property
     def seq_length(self):
         """The most steps of a call."""
         return self.work.max_seq_length
 
-    cdef real *_reserve(self, Py_ssize_t n) except NULL:
-        cdef real[::1] buffer = aligned_zeros(n)
+    cdef real *_reserve(self, double n) except? NULL:
+        cdef real[::1] buffer
+        if self._buffers is None:
+            self.num_bytes += n * sizeof(real)
+            return NULL
+        buffer = aligned_zeros(<Py_ssize_t>n)
         self._buffers.append(buffer)
         return &buffer[0]
 
-    cdef void *_reserve_bytes(self, Py_ssize_t n) except NULL:
-        return self._reserve((n + sizeof(real) - 1) // sizeof(real))
+    cdef void *_reserve_bytes(self, double n) except? NULL:
+        return self._reserve(ceil(n / sizeof(real)))
 
     # State: that before the first step of the next call, in the network's state_shape.
 
@@ -308,8 +349,9 @@ cdef class Engine:
         cdef Work *w = &self.work
         cdef Py_ssize_t V = w.sizes.vocab_size, panel = TILE_VECTORS * LANES, N, position, count, i, v
         cdef real *bias = head_of(&w.sizes, w.parameters).bias
+        N = inputs.shape[0] * w.batch_size
+        check_memory(<double>N * V * sizeof(real), vocab_size=V, seq_length=inputs.shape[0], batch_size=w.batch_size)
         self._load(inputs, None)
-        N = w.seq_length * w.batch_size
         array = np.empty((N, V), DTYPE)
         cdef real[:, ::1] logits = array
         with nogil:
@@ -508,6 +550,8 @@ cdef class Trainer(Engine):
 
     def restore(self, long long step, int64_t position, long long passes, state not None):
         """Go on where another trainer of the same sizes and stream was."""
+        if step < 0 or passes < 0 or not 0 <= position < self.length or position % self.work.max_seq_length != 0:
+            raise ValueError(f"position must be one that a trainer of this stream comes to, got {position}")
         self.optimizer.step = step
         self.position = position
         self.passes = passes

@@ -25,10 +25,13 @@ cdef struct Distribution:
 
 
 cdef inline int more_probable_first(const void *left, const void *right) noexcept nogil:
+    # NaN comes last: qsort may leave its array where a comparison contradicts another.
     cdef const Candidate *a = <const Candidate *>left
     cdef const Candidate *b = <const Candidate *>right
-    if a.logit != b.logit:
-        return -1 if a.logit > b.logit else 1
+    if a.logit > b.logit or (a.logit == a.logit and b.logit != b.logit):
+        return -1
+    if a.logit < b.logit or (a.logit != a.logit and b.logit == b.logit):
+        return 1
     return -1 if a.symbol < b.symbol else 1
 
 
