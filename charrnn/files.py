@@ -145,14 +145,13 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
             if RECORD not in metadata:
                 raise ModelFileError(f"{os.fspath(path)} is not a charrnn model: it has no charrnn record")
             names = file.keys()
-            symbols = max((file.get_slice(n).get_shape()[:1] or [0] for n in names if n.endswith("head.weight")), default=[0])
-            record = _parse(metadata[RECORD], VALUES + symbols[0])
+            heads = [file.get_slice(name).get_shape() for name in names if name.endswith("head.weight")]
+            record = _parse(metadata[RECORD], VALUES + max((shape[0] for shape in heads if shape), default=0))
             _check_record(path, record, kind)
             for name in names:
-                if file.get_slice(name).get_dtype() != DTYPES[record["dtype"]]:
-                    raise ValueError(
-                        f"{name} must be of {record['dtype']}, as its record says, got {file.get_slice(name).get_dtype()}"
-                    )
+                dtype = file.get_slice(name).get_dtype()
+                if dtype != DTYPES[record["dtype"]]:
+                    raise ValueError(f"{name} must be of {record['dtype']}, as its record says, got {dtype}")
             tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise ModelFileError(f"{os.fspath(path)} is not a charrnn model, or a damaged one: {error}") from None

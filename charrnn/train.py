@@ -775,9 +775,8 @@ class _Run:
         try:
             files.write(self.checkpoint, {**self._arenas(), "state": self.trainer.get_state()}, record)
         except OSError as error:
-            warnings.warn(
-                f"the checkpoint could not be saved, the training goes on without: {error}", RuntimeWarning, stacklevel=2
-            )
+            message = f"the checkpoint could not be saved, the training goes on without: {error}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
             return False
         finally:
             self.saved = time.perf_counter()
@@ -805,12 +804,16 @@ class _Run:
             raise files.damaged(path, error) from None
         try:
             arenas = self._arenas()
+            if tensors.keys() != {*arenas, "state"}:
+                raise ValueError(f"it lacks arrays or has others: {', '.join(tensors.keys() ^ {*arenas, 'state'})}")
             for name, array in arenas.items():
                 if tensors[name].shape != array.shape:
                     raise ValueError(f"{name} must have shape {array.shape}, got {tensors[name].shape}")
             self._read_epoch(integer("passes", record["passes"], 0))
             self.trainer.restore(
-                integer("step", record["step"], 0, 2**62), integer("position", record["position"], 0), record["passes"],
+                integer("step", record["step"], 0, 2**62),
+                integer("position", record["position"], 0),
+                record["passes"],
                 tensors["state"],
             )
             history = History.from_record(record["history"])
@@ -831,7 +834,8 @@ def _fingerprint(*streams: corpus.Corpus | None) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for stream in streams:
         if stream is not None:
-            digest.update(repr((stream.vocabulary.characters, stream.vocabulary.end, len(stream))).encode("utf-8", "replace"))
+            identity = (stream.vocabulary.characters, stream.vocabulary.end, len(stream))
+            digest.update(repr(identity).encode("utf-8", "backslashreplace"))
             # Indices, not codes: the same text has others where it is mapped.
             for start in range(0, len(stream), corpus.BLOCK):
                 digest.update(stream.indices(start, start + corpus.BLOCK).data)

@@ -346,7 +346,7 @@ WRONG_INPUTS = {
     "train fox.txt --encoding martian": "--encoding must be one that Python knows",
     "train fox.txt fox.txt --encoding martian": "fox.txt: unknown encoding: martian",
     "train fox.txt --hidden-size 0": "--hidden-size must be at least 1, got 0",
-    "train fox.txt --hidden-size 100000000": "not enough memory",
+    "train fox.txt --hidden-size 100000000": "--hidden-size",
     "train fox.txt --seed -1": "--seed must be from 0",
     "train fox.txt --batch-size 1000": "--batch-size must be at most 879",
     "train fox.txt -o missing/model": "--output must be in a folder that exists, got missing",
@@ -435,8 +435,9 @@ def test_a_checkpoint_that_cannot_be_saved_does_not_lose_the_model(folder: Path,
     result = run(
         "train", folder / "fox.txt", "--hidden-size", 32, "--epochs", 2, cwd=tmp_path, preexec_fn=limit_files(20_000)
     )
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].endswith("; the model so far is in model.safetensors")
+    assert result.returncode == 0
+    assert "charrnn: warning: the checkpoint could not be saved, the training goes on without: " in result.stderr
+    assert not (tmp_path / "model.checkpoint.safetensors").exists()
     assert charrnn.load(tmp_path / "model.safetensors").hidden_size == 32
 
 

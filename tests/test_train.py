@@ -223,87 +223,17 @@ def test_learning_rate_by_the_clock_does_not_jump_where_an_epoch_ends():
     assert np.diff(falling).max() < 0.1 * rates.max()
 
 
-# Checkpoints ----------------------------------------------------------------------------------------------------
-
-
-class Stop(Exception):
-    pass
-
-
-def stop_after(step):
-    def callback(report):
-        if report.step >= step:
-            raise KeyboardInterrupt
-
-    return callback
-
-
-@pytest.mark.parametrize("data", [SONG, WORDS * 40], ids=["text", "documents"])
-@pytest.mark.parametrize(
-    "arguments", [{}, {"optimizer": "sgd"}, {"num_layers": 2, "dropout": 0.2, "val_fraction": 0.2}]
-)
-def test_resumed_training_ends_with_the_same_bits(tmp_path, data, arguments):
-    options = dict(epochs=12, hidden_size=24, batch_size=3, seq_length=11, **arguments)
-    expected = train(data, **options)
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    for step in (1, 60):
-        with pytest.raises(TrainingInterrupted):
-            train(data, checkpoint=checkpoint, resume=True, callback=stop_after(step), **options)
-    model = train(data, checkpoint=checkpoint, resume=True, num_threads=2, **options)
-    assert same_bits(model, expected)
-    assert model.history.losses == expected.history.losses
-    assert model.history.steps == expected.history.steps
-    assert model.history.val_losses == expected.history.val_losses
-
-
-def test_resume_of_a_finished_training_gives_its_model(tmp_path):
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    model = train(SONG, epochs=3, val_fraction=0.2, checkpoint=checkpoint)
-    assert same_bits(model, train(SONG, epochs=3, val_fraction=0.2, checkpoint=checkpoint, resume=True))
-
-
-def test_resume_allows_more_epochs_and_another_learning_rate(tmp_path):
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    first = train(SONG, epochs=3, checkpoint=checkpoint)
-    second = train(SONG, epochs=6, learning_rate=0.001, checkpoint=checkpoint, resume=True)
-    assert second.history.steps[-1] == 2 * first.history.steps[-1]
-
-
-@pytest.mark.parametrize(
-    "data, change, message",
-    [
-        (SONG, {"hidden_size": 25}, "hidden_size must be 24, as in the training that .* holds, got 25"),
-        (SONG, {"seed": 1}, "seed must be 0, as in the training"),
-        (SONG, {"optimizer": "sgd"}, "optimizer must be 'adam', as in the training"),
-        (SONG.replace("fox", "cow"), {}, "data must be the text that .* was trained on"),
-    ],
-)
-def test_resume_of_another_training_is_refused_by_name(tmp_path, data, change, message):
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    train(SONG, epochs=1, hidden_size=24, checkpoint=checkpoint)
-    with pytest.raises(ValueError, match=message):
-        train(data, epochs=1, checkpoint=checkpoint, resume=True, **{"hidden_size": 24, **change})
-
-
-def test_checkpoint_is_no_model_and_a_model_no_checkpoint(tmp_path):
-    model = train(SONG, epochs=1, checkpoint=tmp_path / "checkpoint")
-    model.save(tmp_path / "model")
-    with pytest.raises(charrnn.ModelFileError, match="must be a charrnn model, it is a 'checkpoint' file"):
-        charrnn.load(tmp_path / "checkpoint")
-    with pytest.raises(charrnn.ModelFileError, match="must be a charrnn checkpoint, it is a 'model' file"):
-        train(SONG, epochs=1, checkpoint=tmp_path / "model", resume=True)
-
-
 # Interruption and divergence ------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of another kind")
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_ctrl_c_stops_within_a_step_and_leaves_the_model_usable(num_layers):
+def test_ctrl_c_stops_within_a_step_and_leaves_the_model_usable(monkeypatch, num_layers):
     # One step is some 10^12 operations, many seconds.
     text = "abcdefghij" * 30_000
-    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    steps = charrnn.train._Run._steps
+    monkeypatch.setattr(charrnn.train._Run, "_steps", lambda *arguments: timer.start() or steps(*arguments))
     start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt) as raised:
         train(
