@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def integer(name: str, value: Any, low: int, high: int | None = sys.maxsize) -> int:
     """value as an int in low ... high, by default what a C integer holds; TypeError or ValueError otherwise."""
@@ -59,6 +61,14 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {value!r}")
     return allowed[allowed.index(value)]
+
+
+def as_array(name: str, value: Any) -> np.ndarray:
+    """value as an array."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # lists of several lengths
+        raise ValueError(f"{name} must have one shape: {error}") from None
 
 
 def flag(name: str, value: Any) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from charrnn import corpus, files, kernels
-from charrnn.arguments import choice, integer, number
+from charrnn.arguments import as_array, choice, integer, number
 from charrnn.memory import check_memory
 from charrnn.threads import num_threads_or_default, threads_worth
 from charrnn.vocabulary import Vocabulary
@@ -514,8 +514,8 @@ class CharRNN:
         >>> bool(model.log_prob("hello").sum() > model.log_prob("hollo").sum())
         True
         """
-        single = isinstance(text, (str, bytes))
-        texts = [text] if single else list(text)
+        single = isinstance(text, (str, bytes, bytearray))
+        texts = [text] if single else self._listed("text", text)
         stream, rows = self._texts(texts)
         scores = [np.empty(max(stop - start, 0)) for start, stop in rows]
         for row, at, losses in self._losses(stream, rows):
@@ -524,12 +524,17 @@ class CharRNN:
 
     def _rows(self, data: Any, encoding: str) -> tuple[Any, list[tuple[int, int]]]:
         """A stream of symbols and the ranges of it whose symbols are read, each range from a zero state."""
-        if self.vocabulary.end is None and not isinstance(data, (str, bytes, os.PathLike)):
-            return self._texts(list(data))
+        if self.vocabulary.end is None and not isinstance(data, (str, bytes, bytearray, memoryview, os.PathLike)):
+            return self._texts(self._listed("data", data))
         stream = corpus.read(data, encoding=encoding, vocabulary=self.vocabulary)
         if self.vocabulary.end is None:
             return stream, [(0, len(stream) - 1)]
         return stream, self._document_rows(stream)
+
+    def _listed(self, name: str, texts: Any) -> list[Any]:
+        if not isinstance(texts, Iterable):
+            raise TypeError(f"{name} must be a text or an iterable of texts, got {type(texts).__name__}")
+        return list(texts)
 
     def _document_rows(self, stream: corpus.Corpus) -> list[tuple[int, int]]:
         """Rows of whole documents: the state before an END is zero anyhow, so that any END can begin a row."""
@@ -559,7 +564,7 @@ class CharRNN:
         end = [] if self.vocabulary.end is None else [self.vocabulary.end]
         pieces, rows, at = [], [], 0
         for i, text in enumerate(texts):
-            if not isinstance(text, (str, bytes)):
+            if not isinstance(text, (str, bytes, bytearray)):
                 got = f"{type(text).__name__} at position {i}"
                 raise TypeError(f"text must be str, bytes or an iterable of them, got {got}")
             indices = self.vocabulary.encode(text, f"text {i}" if len(texts) > 1 else "the text")
@@ -749,7 +754,7 @@ class CharRNN:
         return engine
 
     def _symbols(self, name: str, symbols: Any) -> np.ndarray:
-        symbols = np.asarray(symbols)
+        symbols = as_array(name, symbols)
         if symbols.dtype.kind not in "iu":
             raise TypeError(f"{name} must be an array of integers, got dtype {symbols.dtype}")
         if symbols.ndim != 2 or 0 in symbols.shape:
@@ -762,10 +767,7 @@ class CharRNN:
     def _state(self, state: Any, batch_size: int) -> np.ndarray | None:
         if state is None:
             return None
-        try:
-            array = np.asarray(state)
-        except ValueError as error:  # a tuple of arrays of several shapes
-            raise ValueError(f"state must have one shape: {error}") from None
+        array = as_array("state", state)
         shape = self._network.state_shape(batch_size)
         if array.dtype.kind not in "fiu":
             raise TypeError(f"state must be an array of numbers, got dtype {array.dtype}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from charrnn.arguments import file_path
+
 if TYPE_CHECKING:
     from charrnn.train import History
 
@@ -57,6 +59,11 @@ def learning_curves(history: History, path: str | os.PathLike[str]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
+    from charrnn.train import History
+
+    path = file_path("path", path)
+    if not isinstance(history, History):
+        raise TypeError(f"history must be the History of a trained model, got {type(history).__name__}")
     if not history.steps:
         raise ValueError("history must have at least one step, got an empty one")
     figure = Figure(figsize=(11, 6), layout="constrained")

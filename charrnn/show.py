@@ -85,6 +85,12 @@ def page(
     >>> html.startswith("<!DOCTYPE html>")
     True
     """
+    if not isinstance(model, CharRNN):
+        raise TypeError(f"model must be a CharRNN, got {type(model).__name__}")
+    if title is not None and not isinstance(title, str):
+        raise TypeError(f"title must be a str, got {type(title).__name__}")
+    if not callable(say):
+        raise TypeError(f"say must be callable, got {say!r}")
     length = integer("length", length, 1)
     units = None if units is None else integer("units", units, 1)
     stream = corpus.read(data, encoding=encoding, vocabulary=model.vocabulary)

@@ -628,12 +628,12 @@ class _Run:
         while self._done() < 1:
             start, step = self._seconds(), self.trainer.step
             # The last chunk of an epoch may be much shorter than the others, and its rate promise too much.
-            steps = min(max(int(rate * LOOK_SECONDS), 1), 4 * steps, self.total_steps - step)
+            steps = int(min(max(rate * LOOK_SECONDS, 1), 4 * steps, self.total_steps - step))
             if not math.isinf(self.total_steps):
                 steps = min(steps, max(math.ceil(next_validation * self.total_steps) - step, 1))
             if self.training.num_documents:
                 steps = min(steps, self.trainer.steps_left())
-            losses, learning_rates = self._steps(int(steps), rate)
+            losses, learning_rates = self._steps(steps, rate)
             stop = self._seconds()
             rate = len(losses) / max(stop - start, 1e-9)
             validated = self._done() >= next_validation or self._done() >= 1

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from charrnn.arguments import as_array, flag
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -65,7 +67,7 @@ class Vocabulary:
         self.characters = _joined(characters)
         if not self.characters:
             raise ValueError("characters must have at least 1 character, got none")
-        self.end = len(self.characters) if end else None
+        self.end = len(self.characters) if flag("end", end) else None
         points = code_points(self.characters)
         self._points = np.append(points, END_POINT) if end else points
         size = len(self._points)
@@ -101,7 +103,7 @@ class Vocabulary:
             shown = f"{shown[:16]}…{shown[-7:]}"
         return f"<Vocabulary of {self._count()} {shown!r}{'' if self.end is None else ' and END'}>"
 
-    def encode(self, text: str | bytes, name: str = "text") -> np.ndarray:
+    def encode(self, text: str | bytes | bytearray, name: str = "text") -> np.ndarray:
         """Give the indices of a text's characters.
 
         Parameters
@@ -193,7 +195,7 @@ class Vocabulary:
         Traceback (most recent call last):
         ValueError: indices must not be END, which has no character, got 3 at position 2
         """
-        indices = np.asarray(indices)
+        indices = as_array("indices", indices)
         if indices.ndim != 1:
             raise ValueError(f"indices must be one-dimensional, got shape {indices.shape}")
         if indices.size == 0:
@@ -218,7 +220,7 @@ class Vocabulary:
 def _joined(characters: str | Iterable[str]) -> str:
     if isinstance(characters, str):
         return characters
-    if not isinstance(characters, Iterable) or isinstance(characters, (bytes, bytearray)):
+    if not isinstance(characters, Iterable):
         raise TypeError(f"characters must be a str or an iterable of str, got {type(characters).__name__}")
     items = list(characters)
     for position, item in enumerate(items):
@@ -234,7 +236,7 @@ def code_points(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<i4")
 
 
-def code_point_blocks(text: str | bytes) -> Iterator[np.ndarray]:
+def code_point_blocks(text: str | bytes | bytearray) -> Iterator[np.ndarray]:
     """Yield the code points of a text, those of a few characters at a time."""
     for start in range(0, len(text), BLOCK):
         block = text[start : start + BLOCK]

@@ -12,8 +12,10 @@ True
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import inspect
 import os
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -126,11 +128,11 @@ def module(dtype: npt.DTypeLike) -> ModuleType:
     >>> kernels.module("float64").DTYPE
     dtype('float64')
     """
-    dtype = np.dtype(dtype)
-    if dtype == np.float32:
-        return _float32
-    if dtype == np.float64:
-        return _float64()
+    with contextlib.suppress(TypeError):
+        if np.dtype(dtype) == np.float32:
+            return _float32
+        if np.dtype(dtype) == np.float64:
+            return _float64()
     raise TypeError(f"dtype must be float32 or float64, got {dtype}")
 
 
@@ -188,19 +190,11 @@ def _by_dtype(name: str) -> Any:
             if isinstance(argument, np.ndarray) and argument.dtype.kind == "f":
                 break
         else:
-            raise TypeError(f"{name} must be called with NumPy arrays of float32 or float64")
-        return getattr(module(argument.dtype), name)(
-            *map(_as_int32, args), **{key: _as_int32(value) for key, value in kwargs.items()}
-        )
+            first = next(iter(inspect.signature(function).parameters))
+            raise TypeError(f"{first} must be a NumPy array of float32 or float64, and so must the others be of {name}")
+        return getattr(module(argument.dtype), name)(*args, **kwargs)
 
     return function
-
-
-def _as_int32(argument: Any) -> Any:
-    if isinstance(argument, np.ndarray) and argument.dtype.kind in "iu":
-        limits = np.iinfo(np.int32)  # beyond them it is no index, and must not become one by wrapping round
-        return np.ascontiguousarray(np.clip(argument, limits.min, limits.max), np.int32)
-    return argument
 
 
 if not TYPE_CHECKING:  # what is not defined above, for both types of numbers

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from charrnn.arguments import as_array, choice, integer, number
 from charrnn.memory import check_memory
 
 from cpython.exc cimport PyErr_CheckSignals
@@ -92,6 +93,34 @@ cdef check_length(str name, Py_ssize_t got, Py_ssize_t wanted):
         raise ValueError(f"{name} must have length {wanted} where the other arguments say so, got {got}")
 
 
+cdef numbers(str name, value, int ndim, bint written=False):
+    """value as a C-contiguous array of this module's number type, and itself where it is written to."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+    if value.dtype != DTYPE:
+        raise TypeError(f"{name} must have dtype {DTYPE}, as the other arrays, got {value.dtype}")
+    if value.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimension{'s' * (ndim > 1)}, got shape {value.shape}")
+    if not written:
+        return np.ascontiguousarray(value)
+    if not value.flags.c_contiguous or not value.flags.writeable:
+        what = "writeable" if value.flags.c_contiguous else "C-contiguous"
+        raise ValueError(f"{name} must be {what}, for it is written to in place")
+    return value
+
+
+cdef indices(str name, value, int ndim, Py_ssize_t n):
+    """value as a C-contiguous array of int32 from 0 to n - 1."""
+    value = as_array(name, value)
+    if value.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be an array of integers, got dtype {value.dtype}")
+    if value.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimension{'s' * (ndim > 1)}, got shape {value.shape}")
+    if value.size and (value.min() < 0 or value.max() >= n):
+        raise ValueError(f"{name} must be from 0 to {n - 1}, got {value[(value < 0) | (value >= n)][0]}")
+    return np.ascontiguousarray(value, np.int32)
+
+
 CELLS = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
 
 
@@ -111,12 +140,11 @@ cdef class Network:
     cdef Sizes sizes
     cdef readonly str cell
 
-    def __init__(self, Py_ssize_t vocab_size, Py_ssize_t hidden_size, Py_ssize_t num_layers, str cell not None="rnn"):
-        check_at_least("vocab_size", vocab_size, 1)
-        check_at_least("hidden_size", hidden_size, 1)
-        check_at_least("num_layers", num_layers, 1)
-        if cell not in CELLS:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
+    def __init__(self, vocab_size, hidden_size, num_layers, cell="rnn"):
+        vocab_size = integer("vocab_size", vocab_size, 1)
+        hidden_size = integer("hidden_size", hidden_size, 1)
+        num_layers = integer("num_layers", num_layers, 1)
+        cell = choice("cell", cell, CELLS)
         # Before anything is multiplied that might overflow.
         GH = 1.0 * gates_of(CELLS[cell]) * hidden_size
         check_memory((vocab_size * (GH + hidden_size) + num_layers * GH * hidden_size) * sizeof(real),
@@ -337,6 +365,8 @@ cdef class Engine:
             state = np.zeros(shape, DTYPE)
         if state.shape != shape:
             raise ValueError(f"state must have shape {shape}, got {state.shape}")
+        if not np.isfinite(state).all():
+            raise ValueError("state must be finite, got NaN or infinity")
         cdef const real[:, ::1] rows = np.ascontiguousarray(state, DTYPE).reshape(-1, self.work.sizes.hidden_size)
         cdef Py_ssize_t i
         for i in range(rows.shape[0]):
@@ -814,7 +844,7 @@ cdef class Sampler(Engine):
 # Functions by themselves ------------------------------------------------------------------------------------
 
 
-def exp(const real[::1] x not None, real[::1] out=None):
+def exp(x, out=None):
     """exp(x) of each element, (n,).
 
     Examples
@@ -825,7 +855,7 @@ def exp(const real[::1] x not None, real[::1] out=None):
     return elementwise(x, out, 0)
 
 
-def tanh(const real[::1] x not None, real[::1] out=None):
+def tanh(x, out=None):
     """tanh(x) of each element, (n,).
 
     Examples
@@ -836,7 +866,7 @@ def tanh(const real[::1] x not None, real[::1] out=None):
     return elementwise(x, out, 1)
 
 
-def sigmoid(const real[::1] x not None, real[::1] out=None):
+def sigmoid(x, out=None):
     """1 / (1 + exp(-x)) of each element, (n,).
 
     Examples
@@ -847,12 +877,12 @@ def sigmoid(const real[::1] x not None, real[::1] out=None):
     return elementwise(x, out, 2)
 
 
-cdef elementwise(const real[::1] x, real[::1] out, int function):
+cdef elementwise(values, result, int function):
+    cdef const real[::1] x = numbers("x", values, 1)
     cdef Py_ssize_t n = x.shape[0], i, lane
+    cdef real[::1] out = np.empty(n, DTYPE) if result is None else numbers("out", result, 1, written=True)
     cdef real[16] block
     cdef vreal y
-    if out is None:
-        out = np.empty(n, DTYPE)
     check_length("out", out.shape[0], n)
     with nogil:
         for i from 0 <= i < n by LANES:
@@ -880,7 +910,7 @@ cdef inline inlined multiply_add(Py_ssize_t n, vreal x, vreal y, vreal *sums) no
     return 0
 
 
-def fma_peak(double seconds=0.2):
+def fma_peak(seconds=0.2):
     """Floating-point operations a second of one core: multiply-adds of independent vectors, the best of many runs.
 
     No kernel can do more. Each number multiplied and added counts as two operations.
@@ -891,7 +921,7 @@ def fma_peak(double seconds=0.2):
     cdef double best = 0
     for j in range(PEAK_SUMS):
         sums[j] = vsplat(j)
-    end = time.perf_counter() + seconds
+    end = time.perf_counter() + number("seconds", seconds, 0)
     while best == 0 or time.perf_counter() < end:
         start = time.perf_counter()
         with nogil:
@@ -902,14 +932,7 @@ def fma_peak(double seconds=0.2):
     return best
 
 
-cdef check_symbols(str name, const int[::1] symbols, Py_ssize_t vocab_size):
-    cdef Py_ssize_t i
-    for i in range(symbols.shape[0]):
-        if not 0 <= symbols[i] < vocab_size:
-            raise ValueError(f"{name} must be from 0 to {vocab_size - 1}, got {symbols[i]}")
-
-
-def softmax(const real[:, ::1] logits not None, real[:, ::1] probs=None):
+def softmax(logits, probs=None):
     """probs = exp(logits - max) / sum exp(logits - max) in each row.
 
     Parameters
@@ -927,31 +950,31 @@ def softmax(const real[:, ::1] logits not None, real[:, ::1] probs=None):
     >>> kernels.softmax(np.log([[1.0, 3.0]])).round(4)
     array([[0.25, 0.75]])
     """
-    cdef Py_ssize_t N = logits.shape[0], V = logits.shape[1], n, v, i, count
+    cdef const real[:, ::1] x = numbers("logits", logits, 2)
+    cdef Py_ssize_t N = x.shape[0], V = x.shape[1], n, v, i, count
+    cdef real[:, ::1] y = np.empty((N, V), DTYPE) if probs is None else numbers("probs", probs, 2, written=True)
     cdef real[:, ::1] columns = np.zeros((V, LANES), DTYPE)
     cdef real[16] sums
     cdef vreal total
-    if probs is None:
-        probs = np.empty((N, V), DTYPE)
-    check_length("probs", probs.shape[0], N)
-    check_length("a row of probs", probs.shape[1], V)
+    check_length("probs", y.shape[0], N)
+    check_length("a row of probs", y.shape[1], V)
     if V == 0:
-        return np.asarray(probs)
+        return np.asarray(y)
     with nogil:
         for n from 0 <= n < N by LANES:
             count = min(<Py_ssize_t>LANES, N - n)
             for i in range(count):
                 for v in range(V):
-                    columns[v, i] = logits[n + i, v]
+                    columns[v, i] = x[n + i, v]
             softmax_column(V, LANES, NULL, &columns[0, 0], NULL, count, NULL, &total)
             vstore(sums, total)
             for i in range(count):
                 for v in range(V):
-                    probs[n + i, v] = columns[v, i] / sums[i]
-    return np.asarray(probs)
+                    y[n + i, v] = columns[v, i] / sums[i]
+    return np.asarray(y)
 
 
-def cross_entropy(const real[:, ::1] logits not None, const int[::1] targets not None, real[:, ::1] dlogits=None):
+def cross_entropy(logits, targets, dlogits=None):
     """loss = mean of log sum exp(logits) - logits[target], in nats, finite for all finite logits.
 
     Parameters
@@ -973,25 +996,25 @@ def cross_entropy(const real[:, ::1] logits not None, const int[::1] targets not
     >>> dlogits
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """
+    logits = numbers("logits", logits, 2)
     cdef Py_ssize_t N = logits.shape[0], V = logits.shape[1], stride = round_up(N, LANES)
     if N == 0 or V == 0:
         raise ValueError(f"logits must have at least one row and one column, got shape ({N}, {V})")
-    check_length("targets", targets.shape[0], N)
-    check_symbols("targets", targets, V)
+    cdef const int[::1] wanted = indices("targets", targets, 1, V)
+    check_length("targets", wanted.shape[0], N)
     if dlogits is not None:
-        check_length("dlogits", dlogits.shape[0], N)
-        check_length("a row of dlogits", dlogits.shape[1], V)
+        check_shape("dlogits", numbers("dlogits", dlogits, 2, written=True), N, V)
     columns = np.zeros((V, stride), DTYPE)
-    columns[:, :N] = np.asarray(logits).T
+    columns[:, :N] = logits.T
     cdef real[:, ::1] x = columns
     cdef real[::1] sums = np.zeros(stride, DTYPE), bias = np.zeros(V, DTYPE)
     cdef double[::1] losses = np.zeros(stride)
     with nogil:
-        cross_entropy_forward(V, N, stride, &bias[0], &x[0, 0], &targets[0], &losses[0], &sums[0])
+        cross_entropy_forward(V, N, stride, &bias[0], &x[0, 0], &wanted[0], &losses[0], &sums[0])
         if dlogits is not None:
-            cross_entropy_backward(V, N, stride, &x[0, 0], &targets[0], &sums[0], <real>(1.0 / N))
+            cross_entropy_backward(V, N, stride, &x[0, 0], &wanted[0], &sums[0], <real>(1.0 / N))
     if dlogits is not None:
-        np.asarray(dlogits)[:] = columns[:, :N].T
+        dlogits[:] = columns[:, :N].T
     return mean_loss(N, &losses[0])
 
 
@@ -1024,16 +1047,17 @@ cdef class CellStep:
 
     def __init__(self, str cell, x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh):
         cdef Py_ssize_t g, G = gates_of(CELLS[cell]), H, slot
-        for name, array in (("x", x), ("h_prev", h_prev), ("weight_ih", weight_ih), ("weight_hh", weight_hh)):
-            if array.ndim != 2:
-                raise ValueError(f"{name} must have 2 dimensions, got shape {array.shape}")
+        x, h_prev = numbers("x", x, 2), numbers("h_prev", h_prev, 2)
+        weight_ih, weight_hh = numbers("weight_ih", weight_ih, 2), numbers("weight_hh", weight_hh, 2)
+        bias_ih, bias_hh = numbers("bias_ih", bias_ih, 1), numbers("bias_hh", bias_hh, 1)
         B, H = h_prev.shape
         check_shape("x", x, B, x.shape[1])
         check_shape("weight_ih", weight_ih, G * H, x.shape[1])
         check_shape("weight_hh", weight_hh, G * H, H)
         check_length("bias_ih", len(bias_ih), G * H)
         check_length("bias_hh", len(bias_hh), G * H)
-        if c_prev is not None:
+        if CELLS[cell] == LSTM:
+            c_prev = numbers("c_prev", c_prev, 2)
             check_shape("c_prev", c_prev, B, H)
         self.cell = CELLS[cell]
         self.width = round_up(H, LANES)
@@ -1092,8 +1116,10 @@ cdef class CellStep:
         """dx, dh_prev, dc_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh, after `outputs`."""
         cdef Py_ssize_t g
         B, H = self.h_prev.shape
+        dh = numbers("dh", dh, 2)
         check_shape("dh", dh, B, H)
-        if dc is not None:
+        if self.cell == LSTM:
+            dc = numbers("dc", dc, 2)
             check_shape("dc", dc, B, H)
         dh, dh_prev, dc = self.rows(B, dh), self.rows(B), self.rows(B, dc)
         self.run(dh, dh_prev, dc)
@@ -1113,12 +1139,12 @@ cdef class CellStep:
 
 
 def rnn_cell(
-    x not None,                 # IN (B, input)
-    h_prev not None,            # IN (B, H)
-    weight_ih not None,         # IN (H, input)
-    weight_hh not None,         # IN (H, H)
-    bias_ih not None,           # IN (H)
-    bias_hh not None,           # IN (H)
+    x,                          # IN (B, input)
+    h_prev,                     # IN (B, H)
+    weight_ih,                  # IN (H, input)
+    weight_hh,                  # IN (H, H)
+    bias_ih,                    # IN (H)
+    bias_hh,                    # IN (H)
 ):
     """h = tanh(x.weight_ih^T + bias_ih + h_prev.weight_hh^T + bias_hh), (B, H): one step of a tanh RNN.
 
@@ -1132,12 +1158,12 @@ def rnn_cell(
 
 
 def rnn_cell_backward(
-    dh not None,                # IN (B, H)
-    x not None,                 # IN (B, input)
-    h_prev not None,            # IN (B, H)
-    h not None,                 # IN (B, H): what rnn_cell gave
-    weight_ih not None,         # IN (H, input)
-    weight_hh not None,         # IN (H, H)
+    dh,                         # IN (B, H)
+    x,                          # IN (B, input)
+    h_prev,                     # IN (B, H)
+    h,                          # IN (B, H): what rnn_cell gave
+    weight_ih,                  # IN (H, input)
+    weight_hh,                  # IN (H, H)
 ):
     """dz = dh (1 - h^2), and from it (dx, dh_prev, dweight_ih, dweight_hh, dbias); dbias is that of either bias.
 
@@ -1149,21 +1175,21 @@ def rnn_cell_backward(
     >>> dx.round(4)     # 1 - tanh(2)^2
     array([[0.0707]])
     """
-    zeros = np.zeros(len(weight_hh), DTYPE)
+    zeros = np.zeros(len(numbers("weight_hh", weight_hh, 2)), DTYPE)
     cdef CellStep step = CellStep("rnn", x, h_prev, None, weight_ih, weight_hh, zeros, zeros)
-    check_shape("h", h, h_prev.shape[0], h_prev.shape[1])
+    check_shape("h", numbers("h", h, 2), h_prev.shape[0], h_prev.shape[1])
     step.h = step.rows(len(h), h)
     dx, dh_prev, _, dweight_ih, dweight_hh, dbias, _ = step.gradients(dh, None)
     return dx, dh_prev, dweight_ih, dweight_hh, dbias
 
 
 def gru_cell(
-    x not None,                 # IN (B, input)
-    h_prev not None,            # IN (B, H)
-    weight_ih not None,         # IN (3 H, input): reset, update, new, as in torch.nn.GRUCell
-    weight_hh not None,         # IN (3 H, H)
-    bias_ih not None,           # IN (3 H)
-    bias_hh not None,           # IN (3 H)
+    x,                          # IN (B, input)
+    h_prev,                     # IN (B, H)
+    weight_ih,                  # IN (3 H, input): reset, update, new, as in torch.nn.GRUCell
+    weight_hh,                  # IN (3 H, H)
+    bias_ih,                    # IN (3 H)
+    bias_hh,                    # IN (3 H)
 ):
     """h, (B, H), after one step of a gated recurrent unit: the equations are in gru.pxd.
 
@@ -1177,13 +1203,13 @@ def gru_cell(
 
 
 def gru_cell_backward(
-    dh not None,                # IN (B, H)
-    x not None,                 # IN, and the rest: what gru_cell was given
-    h_prev not None,
-    weight_ih not None,
-    weight_hh not None,
-    bias_ih not None,
-    bias_hh not None,
+    dh,                         # IN (B, H)
+    x,                          # IN, and the rest: what gru_cell was given
+    h_prev,
+    weight_ih,
+    weight_hh,
+    bias_ih,
+    bias_hh,
 ):
     """(dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh).
 
@@ -1201,13 +1227,13 @@ def gru_cell_backward(
 
 
 def lstm_cell(
-    x not None,                 # IN (B, input)
-    h_prev not None,            # IN (B, H)
-    c_prev not None,            # IN (B, H)
-    weight_ih not None,         # IN (4 H, input): input, forget, cell, output, as in torch.nn.LSTMCell
-    weight_hh not None,         # IN (4 H, H)
-    bias_ih not None,           # IN (4 H)
-    bias_hh not None,           # IN (4 H)
+    x,                          # IN (B, input)
+    h_prev,                     # IN (B, H)
+    c_prev,                     # IN (B, H)
+    weight_ih,                  # IN (4 H, input): input, forget, cell, output, as in torch.nn.LSTMCell
+    weight_hh,                  # IN (4 H, H)
+    bias_ih,                    # IN (4 H)
+    bias_hh,                    # IN (4 H)
 ):
     """(h, c), each (B, H), after one step of a long short-term memory: the equations are in lstm.pxd.
 
@@ -1222,15 +1248,15 @@ def lstm_cell(
 
 
 def lstm_cell_backward(
-    dh not None,                # IN (B, H)
-    dc not None,                # IN (B, H)
-    x not None,                 # IN, and the rest: what lstm_cell was given
-    h_prev not None,
-    c_prev not None,
-    weight_ih not None,
-    weight_hh not None,
-    bias_ih not None,
-    bias_hh not None,
+    dh,                         # IN (B, H)
+    dc,                         # IN (B, H)
+    x,                          # IN, and the rest: what lstm_cell was given
+    h_prev,
+    c_prev,
+    weight_ih,
+    weight_hh,
+    bias_ih,
+    bias_hh,
 ):
     """(dx, dh_prev, dc_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh).
 
@@ -1247,7 +1273,7 @@ def lstm_cell_backward(
     return step.gradients(dh, dc)
 
 
-def clip_norm(real[::1] gradients not None, double max_norm):
+def clip_norm(gradients, max_norm):
     """Scale gradients, (n,), in place so that their L2 norm is at most max_norm; the norm that they had.
 
     Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks" (2013).
@@ -1260,21 +1286,21 @@ def clip_norm(real[::1] gradients not None, double max_norm):
     >>> gradients
     array([0.6, 0.8])
     """
-    cdef Py_ssize_t n = gradients.shape[0], i
-    cdef double total = 0, scale
-    check_at_least("max_norm", max_norm, 0)
+    cdef real[::1] g = numbers("gradients", gradients, 1, written=True)
+    cdef Py_ssize_t n = g.shape[0], i
+    cdef double total = 0, scale, limit = number("max_norm", max_norm, 0)
     with nogil:
         for i from 0 <= i < n by NORM_BLOCK:
-            total += sum_of_squares(min(<Py_ssize_t>NORM_BLOCK, n - i), &gradients[i])
+            total += sum_of_squares(min(<Py_ssize_t>NORM_BLOCK, n - i), &g[i])
         total = sqrt(total)
-        scale = clip_scale(total, max_norm)
+        scale = clip_scale(total, limit)
         if scale != 1:
             for i in range(n):
-                gradients[i] = gradients[i] * <real>scale
+                g[i] = g[i] * <real>scale
     return total
 
 
-def clip_value(real[::1] gradients not None, double limit):
+def clip_value(gradients, limit):
     """Bring each of gradients, (n,), into -limit ... limit, in place.
 
     Examples
@@ -1284,35 +1310,45 @@ def clip_value(real[::1] gradients not None, double limit):
     >>> gradients
     array([-1. ,  0.5])
     """
+    cdef real[::1] g = numbers("gradients", gradients, 1, written=True)
+    cdef real most = <real>(<double>number("limit", limit, 0))
     cdef Py_ssize_t i
-    check_at_least("limit", limit, 0)
     with nogil:
-        for i in range(gradients.shape[0]):
-            gradients[i] = clip_element(gradients[i], <real>limit)
+        for i in range(g.shape[0]):
+            g[i] = clip_element(g[i], most)
 
 
-cdef update_in_place(Optimizer o, double learning_rate, real[::1] parameters, const real[::1] gradients,
-                     real[::1] moments, real[::1] squares):
-    cdef Py_ssize_t n = parameters.shape[0]
-    check_length("gradients", gradients.shape[0], n)
-    if moments is not None:
-        check_length("moments", moments.shape[0], n)
-    if squares is not None:
-        check_length("squares", squares.shape[0], n)
+cdef update_in_place(Optimizer o, learning_rate, weight_decay, parameters, gradients, moments, squares):
+    cdef real[::1] p = numbers("parameters", parameters, 1, written=True), m = None, s = None
+    cdef const real[::1] g = numbers("gradients", gradients, 1)
+    cdef double rate = number("learning_rate", learning_rate, 0)
+    cdef Py_ssize_t n = p.shape[0]
+    o.weight_decay = number("weight_decay", weight_decay, 0)
+    o.clip_norm = o.clip_value = INFINITY
+    check_length("gradients", g.shape[0], n)
+    if o.kind == SGD or o.kind == ADAM:
+        m = numbers("moments", moments, 1, written=True)
+        check_length("moments", m.shape[0], n)
+    if o.kind != SGD:
+        s = numbers("squares", squares, 1, written=True)
+        check_length("squares", s.shape[0], n)
     if n:
         with nogil:
-            optimizer_update(&o, n, 1, learning_rate, &parameters[0], &gradients[0],
-                             NULL if moments is None else &moments[0], NULL if squares is None else &squares[0])
+            optimizer_update(&o, n, 1, rate, &p[0], &g[0], NULL if m is None else &m[0], NULL if s is None else &s[0])
+
+
+cdef double decay(str name, value) except -1:
+    return number(name, value, 0, 1, below=True)
 
 
 def sgd(
-    real[::1] parameters not None,      # IN OUT (n)
-    const real[::1] gradients not None, # IN (n)
-    real[::1] moments not None,         # IN OUT (n), zeros at first
+    parameters,                 # IN OUT (n)
+    gradients,                  # IN (n)
+    moments,                    # IN OUT (n), zeros at first
     *,
-    double learning_rate,
-    double momentum=0,
-    double weight_decay=0,
+    learning_rate,
+    momentum=0,
+    weight_decay=0,
 ):
     """v = momentum v + g; p -= learning_rate v, after p -= learning_rate weight_decay p. One step, in place.
 
@@ -1323,18 +1359,18 @@ def sgd(
     >>> parameters
     array([0.95])
     """
-    update_in_place(Optimizer(SGD, momentum, 0, 0, 0, weight_decay, INFINITY, INFINITY, 1), learning_rate, parameters,
-                    gradients, moments, None)
+    cdef Optimizer o = Optimizer(kind=SGD, momentum=decay("momentum", momentum), step=1)
+    update_in_place(o, learning_rate, weight_decay, parameters, gradients, moments, None)
 
 
 def adagrad(
-    real[::1] parameters not None,      # IN OUT (n)
-    const real[::1] gradients not None, # IN (n)
-    real[::1] squares not None,         # IN OUT (n), zeros at first
+    parameters,                 # IN OUT (n)
+    gradients,                  # IN (n)
+    squares,                    # IN OUT (n), zeros at first
     *,
-    double learning_rate,
-    double eps=1e-10,
-    double weight_decay=0,
+    learning_rate,
+    eps=1e-10,
+    weight_decay=0,
 ):
     """s += g^2; p -= learning_rate g / (sqrt(s) + eps), after p -= learning_rate weight_decay p. One step, in place.
 
@@ -1345,19 +1381,19 @@ def adagrad(
     >>> parameters.round(4)
     array([0.9])
     """
-    update_in_place(Optimizer(ADAGRAD, 0, 0, 0, eps, weight_decay, INFINITY, INFINITY, 1), learning_rate, parameters,
-                    gradients, None, squares)
+    cdef Optimizer o = Optimizer(kind=ADAGRAD, eps=number("eps", eps, 0), step=1)
+    update_in_place(o, learning_rate, weight_decay, parameters, gradients, None, squares)
 
 
 def rmsprop(
-    real[::1] parameters not None,      # IN OUT (n)
-    const real[::1] gradients not None, # IN (n)
-    real[::1] squares not None,         # IN OUT (n), zeros at first
+    parameters,                 # IN OUT (n)
+    gradients,                  # IN (n)
+    squares,                    # IN OUT (n), zeros at first
     *,
-    double learning_rate,
-    double rho=0.99,
-    double eps=1e-8,
-    double weight_decay=0,
+    learning_rate,
+    rho=0.99,
+    eps=1e-8,
+    weight_decay=0,
 ):
     """s = rho s + (1 - rho) g^2; p -= learning_rate g / (sqrt(s) + eps), after p -= learning_rate weight_decay p.
     One step, in place.
@@ -1369,22 +1405,22 @@ def rmsprop(
     >>> parameters.round(4)
     array([0.9])
     """
-    update_in_place(Optimizer(RMSPROP, 0, 0, rho, eps, weight_decay, INFINITY, INFINITY, 1), learning_rate, parameters,
-                    gradients, None, squares)
+    cdef Optimizer o = Optimizer(kind=RMSPROP, beta2=decay("rho", rho), eps=number("eps", eps, 0), step=1)
+    update_in_place(o, learning_rate, weight_decay, parameters, gradients, None, squares)
 
 
 def adam(
-    real[::1] parameters not None,      # IN OUT (n)
-    const real[::1] gradients not None, # IN (n)
-    real[::1] moments not None,         # IN OUT (n), zeros at first
-    real[::1] squares not None,         # IN OUT (n), zeros at first
+    parameters,                 # IN OUT (n)
+    gradients,                  # IN (n)
+    moments,                    # IN OUT (n), zeros at first
+    squares,                    # IN OUT (n), zeros at first
     *,
-    long long step,                     # the number of this update, from 1
-    double learning_rate,
-    double beta1=0.9,
-    double beta2=0.999,
-    double eps=1e-8,
-    double weight_decay=0,
+    step,                       # the number of this update, from 1
+    learning_rate,
+    beta1=0.9,
+    beta2=0.999,
+    eps=1e-8,
+    weight_decay=0,
 ):
     """m = beta1 m + (1 - beta1) g; s = beta2 s + (1 - beta2) g^2; p -= learning_rate m' / (sqrt(s') + eps), where
     m' = m / (1 - beta1^step), s' = s / (1 - beta2^step), after p -= learning_rate weight_decay p. In place.
@@ -1396,22 +1432,21 @@ def adam(
     >>> parameters.round(4)
     array([0.9])
     """
-    if step < 1:
-        raise ValueError(f"step must be at least 1, got {step}")
-    update_in_place(Optimizer(ADAM, 0, beta1, beta2, eps, weight_decay, INFINITY, INFINITY, step), learning_rate,
-                    parameters, gradients, moments, squares)
+    cdef Optimizer o = Optimizer(kind=ADAM, beta1=decay("beta1", beta1), beta2=decay("beta2", beta2),
+                                 eps=number("eps", eps, 0), step=integer("step", step, 1))
+    update_in_place(o, learning_rate, weight_decay, parameters, gradients, moments, squares)
 
 
 def bptt(
-    Network network not None,
-    real[::1] parameters not None,      # IN arena
-    const int[:, ::1] inputs not None,  # IN (T, B)
-    const int[:, ::1] targets not None, # IN (T, B)
-    real[::1] gradients not None,       # OUT arena, overwritten
-    state=None,                         # IN, in the network's state_shape; None for zeros
+    network,
+    parameters,                 # IN arena
+    inputs,                     # IN (T, B)
+    targets,                    # IN (T, B)
+    gradients,                  # OUT arena, overwritten
+    state=None,                 # IN, in the network's state_shape; None for zeros
     *,
-    int end=-1,
-    int num_threads=1,
+    end=-1,
+    num_threads=1,
 ):
     """The mean loss of the targets, its exact gradients by backpropagation through time, and the last state.
 
@@ -1438,14 +1473,20 @@ def bptt(
     >>> network.views(gradients)["head.bias"].round(4)
     array([ 0.3333, -0.1667, -0.1667])
     """
-    T, B = inputs.shape[0], inputs.shape[1]
-    if T < 1 or B < 1:
-        raise ValueError(f"inputs must have at least one step and one row, got shape ({T}, {B})")
-    if (targets.shape[0], targets.shape[1]) != (T, B):
-        raise ValueError(f"targets must have the shape of inputs, {(T, B)}, got {(targets.shape[0], targets.shape[1])}")
-    check_symbols("inputs", np.asarray(inputs).ravel(), network.vocab_size)
-    check_symbols("targets", np.asarray(targets).ravel(), network.vocab_size)
-    engine = Engine(network, parameters, T, B, end=end, gradients=gradients, num_threads=num_threads)
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network of {DTYPE}, as the arrays, got {type(network).__name__}")
+    parameters = numbers("parameters", parameters, 1, written=True)
+    gradients = numbers("gradients", gradients, 1, written=True)
+    inputs, targets = (indices(name, value, 2, network.vocab_size)
+                       for name, value in (("inputs", inputs), ("targets", targets)))
+    if inputs.size == 0:
+        raise ValueError(f"inputs must have at least one step and one row, got shape {inputs.shape}")
+    if targets.shape != inputs.shape:
+        raise ValueError(f"targets must have the shape of inputs, {inputs.shape}, got {targets.shape}")
+    if state is not None:
+        state = numbers("state", state, len(network.state_shape(1)))
+    engine = Engine(network, parameters, *inputs.shape, end=integer("end", end, -1, network.vocab_size - 1),
+                    gradients=gradients, num_threads=integer("num_threads", num_threads, 1, 1024))
     engine.set_state(state)
     gradients[:] = 0                    # what lies behind the rows too
     engine.losses(inputs, targets)
