@@ -55,13 +55,13 @@ def learning_curves(history: History, path: str | os.PathLike[str]) -> None:
     >>> model = charrnn.train.train("hello world")
     >>> charrnn.plot.learning_curves(model.history, path.with_suffix(".png"))
     """
+    path = file_path("path", path)
     check_picture(path)
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
     from charrnn.train import History
 
-    path = file_path("path", path)
     if not isinstance(history, History):
         raise TypeError(f"history must be the History of a trained model, got {type(history).__name__}")
     if not history.steps:

@@ -165,7 +165,7 @@ RECORDS = {
     "true": (lambda r: r.update(characters=[97, 98, True]), "its record says characters"),
     "text": (lambda r: r.update(characters="abc"), "is damaged: "),
     "a number": (lambda r: r.update(characters=3), "is damaged: "),
-    "end is 0": (lambda r: r.update(end=0), "its record says end 0, its arrays False"),
+    "end is 0": (lambda r: r.update(end=0), "end must be True or False, got 0"),
     "end": (lambda r: r.update(end=True), "head.weight must have 4 rows"),
     "no end": (lambda r: r.pop("end") or None, "it lacks 'end'"),
     "cell": (lambda r: r.update(cell="gru"), "its record says cell 'gru', its arrays 'rnn'"),
