@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from charrnn.kernels.kernels import Engine, Network, Sampler
     from charrnn.train import History
 
+    Rng = int | np.random.Generator | np.random.RandomState | None  # at run time it would import numpy.random
     #: Of a prompt and of what is drawn after it.
     Text = TypeVar("Text", str, bytes, default=str)
-
-Rng = int | np.random.Generator | np.random.RandomState | None
 
 #: With the gates of each.
 CELLS = {"rnn": 1, "gru": 3, "lstm": 4}
