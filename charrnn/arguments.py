@@ -45,7 +45,7 @@ def number(
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
     except OverflowError:  # an int
-        x = math.inf if value > 0 else -math.inf
+        x = math.inf if operator.gt(value, 0) else -math.inf
     if math.isinf(high):
         rule = f"greater than {low:g}" if above else f"at least {low:g}"
     else:
