@@ -28,6 +28,7 @@ from charrnn.kernels.cells cimport LSTM, Step, cell_backward, cell_forward, gate
 from charrnn.kernels.gemm cimport (
     BLOCK_K,
     BLOCK_M,
+    CACHE_LINE,
     TILE_VECTORS,
     Matrix,
     Panels,
@@ -35,6 +36,7 @@ from charrnn.kernels.gemm cimport (
     matrix,
     multiply,
     multiply_panels,
+    pack,
     pack_panel,
     pack_rows,
     packed,
@@ -65,10 +67,10 @@ from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forwa
 from charrnn.kernels.threads cimport barrier_wait
 
 cdef enum:
-    # Rows of a weight gradient that are made at once: with BLOCK_K steps, 256 KiB in float32.
-    TASK_ROWS = 256
-    # A right factor up to this size is read in place: the core's first-level TLB reaches about so far.
-    IN_PLACE_BYTES = 288 << 10
+    # Factors of weight gradients up to this size are read in place: they stay in L1.
+    IN_PLACE_BYTES = 24 << 10
+    # Positions of the head that share what is read of its weight on the way back; their dlogits stay in L1.
+    HEAD_POSITIONS = 64
     # Columns of layer 0's weight_ih gradient that are summed at once: with 65 symbols in float32, 33 KiB.
     GATHER_COLUMNS = 128
     # A thread has at least so many rows of the batch, or shares columns
@@ -290,12 +292,17 @@ cdef inline void forward(Work *w, int rank, int threads) noexcept nogil:
                 return
 
 
+cdef inline real *logits_of(Work *w, Py_ssize_t position) noexcept nogil:
+    """The column of a position, counted from the first whose logits are held."""
+    return (w.logits + position // w.logits_block * w.sizes.vocab_size * w.logits_stride) + position % w.logits_block
+
+
 cdef inline void head_forward(
     Work *w,
     int rank,
     Py_ssize_t position,        # the first of at most TILE_VECTORS * LANES
     Py_ssize_t count,
-    real *logits,               # OUT (V, w.block) without bias
+    real *logits,               # OUT (V, logits_stride) without bias
 ) noexcept nogil:
     """logits := head.weight.h^T: the symbols are rows, the positions columns."""
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, V = w.sizes.vocab_size
@@ -303,34 +310,35 @@ cdef inline void head_forward(
     cdef real *h_panel = w.scratch + rank * w.scratch_size
     pack_panel(H, width, count, matrix(output_rows(w, w.sizes.num_layers - 1, 0) + position * ld, 1, ld), h_panel)
     multiply_panels(V, width, H, matrix(head_of(&w.sizes, w.parameters).weight, ld, 1), packed(H, h_panel), NULL, 0,
-                    logits, w.block)
+                    logits, w.logits_stride)
 
 
 cdef inline void head(Work *w, int rank, int threads, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
     """Logits and losses of this thread's positions among first ... first + count and, for the backward pass,
     dlogits and the dh that it brings down to the upper layer."""
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, V = w.sizes.vocab_size
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, V = w.sizes.vocab_size, ls = w.logits_stride
     cdef Py_ssize_t panel = TILE_VECTORS * LANES, panels = (count + panel - 1) // panel
-    cdef Py_ssize_t column, position, n, i
+    cdef Py_ssize_t column = panels * rank // threads * panel, stop = min(count, panels * (rank + 1) // threads * panel)
+    cdef Py_ssize_t position, n, i
     cdef real scale = <real>(1.0 / (w.seq_length * w.batch_size))
     cdef Head p = head_of(&w.sizes, w.parameters)
+    cdef real *logits
     cdef real *dh
-    for i in range(panels * rank // threads, panels * (rank + 1) // threads):
-        column = i * panel
+    while column < stop and not w.interrupted:
         position = first + column
-        n = min(panel, count - column)
-        head_forward(w, rank, position, n, w.logits + column)
-        cross_entropy_forward(V, n, w.block, p.bias, w.logits + column, w.targets + position, w.losses + position,
-                              w.sums + column)
+        logits = logits_of(w, column)
+        n = min(min(<Py_ssize_t>HEAD_POSITIONS, stop - column), w.logits_block - column % w.logits_block)
+        for i from 0 <= i < n by panel:
+            head_forward(w, rank, position + i, min(panel, n - i), logits + i)
+        cross_entropy_forward(V, n, ls, p.bias, logits, w.targets + position, w.losses + position, w.sums + column)
         if w.backward:
-            cross_entropy_backward(V, n, w.block, w.logits + column, w.targets + position, w.sums + column, scale)
+            cross_entropy_backward(V, n, ls, logits, w.targets + position, w.sums + column, scale)
             dh = dh_rows(w, w.sizes.num_layers - 1, 0) + position * ld
-            multiply(n, H, V, matrix(w.logits + column, 1, w.block), in_place(p.weight, ld), NULL, dh, ld)
+            multiply(n, H, V, matrix(logits, 1, ls), in_place(p.weight, ld), NULL, dh, ld)
             if w.dropout > 0:
                 apply_mask(n, 0, H, ld, mask_rows(w, w.sizes.num_layers - 1, 0) + position * ld, dh)
         poll(w, rank, 4.0 * n * H * V * threads)
-        if w.interrupted:
-            return
+        column += n
 
 
 cdef inline void apply_mask(
@@ -397,128 +405,130 @@ cdef inline void backward_step(Work *w, Part *part, Py_ssize_t layer, Py_ssize_t
                  dh_rows(w, layer, t - 1) + part.b0 * ld + part.first, ld)
 
 
-# Weight gradients -------------------------------------------------------------------------------------------
-
-
-# Columns of the gradients, panel by panel, are a thread's if their middle, by cost, lies in its part of the whole.
-cdef struct Share:
-    int rank
-    int threads
-    double total
-    double done
-
-
-cdef inline void share_columns(
-    Share *share, Py_ssize_t n, double cost, Py_ssize_t *first, Py_ssize_t *stop
-) noexcept nogil:
-    """This thread's columns first ... stop of n that cost so much each."""
-    cdef Py_ssize_t at = 0, width
-    first[0] = stop[0] = 0
-    while at < n:
-        width = panel_width(n, at)
-        if <int>((share.done + cost * width / 2) * share.threads / share.total) == share.rank:
-            if stop[0] == 0:
-                first[0] = at
-            stop[0] = min(n, at + width)
-        share.done += cost * width
-        at += width
-
-
-cdef inline void accumulate_product(
-    Work *w,
-    Share *share,
-    Py_ssize_t m,
-    Py_ssize_t k,
-    Matrix a,                   # IN (m, k)
-    const real *b,              # IN (k, H)
-    const int *inputs,          # IN (k): rows of b where this is END count as zero; NULL where there are none
-    bint add,                   # to what c holds
-    real *c,                    # OUT (m, H)
-) noexcept nogil:
-    """c := a.b, or c += a.b: this thread's panels of it.
-
-    A block of TASK_ROWS columns of a^T by BLOCK_K steps stays in L2 while all panels of b go by.
-    """
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, mine, stop, first, width, row, rows, step, steps, i
-    cdef real *panel = w.scratch + share.rank * w.scratch_size
-    cdef real *tiles = panel + BLOCK_K * TILE_VECTORS * LANES
-    cdef const real *start[TASK_ROWS]
-    cdef Panels panels
-    cdef Matrix block
-    share_columns(share, H, m, &mine, &stop)
-    for row from 0 <= row < m by TASK_ROWS:
-        rows = min(<Py_ssize_t>TASK_ROWS, m - row)
-        for i in range(rows):
-            start[i] = c + (row + i) * ld
-        for step from 0 <= step < k by BLOCK_K:
-            steps = min(<Py_ssize_t>BLOCK_K, k - step)
-            block = matrix(a.data + row * a.row_stride + step * a.column_stride, a.row_stride, a.column_stride)
-            if a.row_stride == 1 and stop - mine > TILE_VECTORS * LANES:
-                pack_rows(rows, steps, block, tiles)
-                block = packed_rows(tiles)
-            first = mine
-            while first < stop and not w.interrupted:
-                width = panel_width(H, first)
-                panels = in_place(b + step * ld + first, ld)
-                if inputs != NULL or BLOCK_K * ld * <Py_ssize_t>sizeof(real) > IN_PLACE_BYTES:
-                    pack_panel(steps, width, width, matrix(panels.data, ld, 1), panel)
-                    panels = packed(steps, panel)
-                if inputs != NULL:
-                    for i in range(steps):
-                        if inputs[step + i] == w.end:
-                            memset(panel + i * width, 0, width * sizeof(real))
-                multiply_panels(rows, width, steps, block, panels, NULL if step == 0 and not add else start, first,
-                                c + row * ld, ld)
-                poll(w, share.rank, 2.0 * rows * width * steps * share.threads)
-                first += width
+# Weight gradients: some rows of each are a thread's ---------------------------------------------------------
 
 
 cdef inline void head_gradients(Work *w, int rank, int threads, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
     """dweight = dlogits.h and dbias = sum dlogits, added up over the blocks of positions."""
-    cdef Py_ssize_t V = w.sizes.vocab_size, ld = w.sizes.stride, v, i
+    cdef Py_ssize_t H = w.sizes.hidden_size, V = w.sizes.vocab_size, ld = w.sizes.stride, step, steps, row, rows, v, i
+    cdef Py_ssize_t v0 = V * rank // threads, v1 = V * (rank + 1) // threads
     cdef Head d = head_of(&w.sizes, w.gradients)
-    cdef Share share = Share(rank, threads, <double>V * round_up(w.sizes.hidden_size, LANES), 0)
+    cdef const real *h = output_rows(w, w.sizes.num_layers - 1, 0) + first * ld
+    cdef const real *start[BLOCK_M]
+    cdef real *dlogits
+    cdef bint add
     cdef vreal total
-    accumulate_product(w, &share, V, count, matrix(w.logits, w.block, 1),
-                       output_rows(w, w.sizes.num_layers - 1, 0) + first * ld, NULL, first > 0, d.weight)
-    for v in range(V * rank // threads, V * (rank + 1) // threads):
-        total = vload(w.logits + v * w.block)
-        for i from LANES <= i < count by LANES:
-            total = total + vload(w.logits + v * w.block + i)
-        d.bias[v] = vsum(total) + (d.bias[v] if first > 0 else 0)
+    for step from 0 <= step < count by w.logits_block:
+        steps = min(w.logits_block, count - step)
+        add = first + step > 0
+        for row from v0 <= row < v1 by BLOCK_M:
+            rows = min(<Py_ssize_t>BLOCK_M, v1 - row)
+            dlogits = logits_of(w, step) + row * w.logits_stride
+            for i in range(rows):
+                start[i] = d.weight + (row + i) * ld
+            multiply(rows, H, steps, matrix(dlogits, w.logits_stride, 1), in_place(h + step * ld, ld),
+                     start if add else NULL, d.weight + row * ld, ld)
+            for v in range(rows):
+                total = vsplat(0)
+                for i from 0 <= i < steps by LANES:
+                    total = total + vload(dlogits + v * w.logits_stride + i)
+                d.bias[row + v] = vsum(total) + (d.bias[row + v] if add else 0)
+            poll(w, rank, 2.0 * rows * H * steps * threads)
+            if w.interrupted:
+                return
+
+
+cdef inline void layer_gradients(
+    Work *w,
+    int rank,
+    int threads,
+    Py_ssize_t layer,
+    bint recurrent,
+    const real *x,              # IN (T B, H)
+    real *dweight,              # OUT (G H, H)
+) noexcept nogil:
+    """dweight := sum dz[t]^T.x[t] of weight_hh, or of weight_ih (layer > 0).
+
+    A block of BLOCK_K steps of x is packed once for all gates, and BLOCK_M columns of dz at a time, which stay in L2
+    while the panels of x go by.
+    """
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, zs = slots_stride(w), N = w.seq_length * w.batch_size
+    cdef Py_ssize_t first = H * rank // threads, stop = H * (rank + 1) // threads, step, steps, g, row, rows, i
+    cdef bint small = N * zs * <Py_ssize_t>sizeof(real) <= IN_PLACE_BYTES
+    cdef real *panels = w.scratch + rank * w.scratch_size
+    cdef real *tiles = panels + BLOCK_K * round_up(H, LANES)
+    cdef const real *start[BLOCK_M]
+    cdef Panels b
+    cdef Matrix a
+    cdef real *c
+    for step from 0 <= step < N by BLOCK_K:
+        steps = min(<Py_ssize_t>BLOCK_K, N - step)
+        b = in_place(x + step * ld, ld)
+        if not small or (recurrent and w.end >= 0):
+            pack(steps, H, matrix(x + step * ld, ld, 1), panels)
+            b = packed(steps, panels)
+            if recurrent and w.end >= 0:
+                zero_ends(w, step, steps, panels)
+        for g in range(gates_of(w.sizes.cell)):
+            for row from first <= row < stop by BLOCK_M:
+                rows = min(<Py_ssize_t>BLOCK_M, stop - row)
+                c = dweight + (g * H + row) * ld
+                for i in range(rows):
+                    start[i] = c + i * ld
+                a = matrix(dz_rows(w, layer, 0) + step * zs + row
+                           + (recurrent_slot(w.sizes.cell, g) if recurrent else g) * ld, 1, zs)
+                if not small:
+                    pack_rows(rows, steps, a, tiles)
+                    a = packed_rows(tiles)
+                multiply(rows, H, steps, a, b, start if step > 0 else NULL, c, ld)
+                poll(w, rank, 2.0 * rows * H * steps * threads)
+                if w.interrupted:
+                    return
+
+
+cdef inline void zero_ends(Work *w, Py_ssize_t first, Py_ssize_t count, real *panels) noexcept nogil:
+    """Zeroes the rows of packed panels whose input is END."""
+    cdef Py_ssize_t H = w.sizes.hidden_size, i, column, width
+    for i in range(count):
+        if w.inputs[first + i] != w.end:
+            continue
+        column = 0
+        while column < H:
+            width = panel_width(H, column)
+            memset(panels + column * count + i * width, 0, width * sizeof(real))
+            column += width
 
 
 cdef inline void weight_gradients(Work *w, int rank, int threads) noexcept nogil:
     """dweight_hh = sum dz[t]^T.h[t-1], dweight_ih = sum dz[t]^T.x[t], dbias = sum dz[t]; all overwritten."""
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, L = w.sizes.num_layers, G = gates_of(w.sizes.cell)
-    cdef Py_ssize_t N = w.seq_length * w.batch_size, V = w.sizes.vocab_size, zs = slots_stride(w), l, g, first, stop
-    cdef Share share = Share(rank, threads, G * ((2 * L - 1) * H + 4 * L) * <double>round_up(H, LANES), 0)
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, N = w.seq_length * w.batch_size, zs = slots_stride(w)
+    cdef Py_ssize_t V = w.sizes.vocab_size, l, g, slot
+    # Of the sums that are no products, some columns: whole cache lines.
+    cdef Py_ssize_t line = CACHE_LINE // <Py_ssize_t>sizeof(real)
+    cdef Py_ssize_t first = min(H, round_up(H * rank // threads, line))
+    cdef Py_ssize_t stop = min(H, round_up(H * (rank + 1) // threads, line))
     cdef const real *dz
-    cdef const real *dz_hh
     cdef Layer d
-    for l in range(L):
+    for l in range(w.sizes.num_layers):
         d = layer_of(&w.sizes, w.gradients, l)
-        for g in range(G):
-            dz = dz_rows(w, l, 0) + g * ld
-            dz_hh = dz_rows(w, l, 0) + recurrent_slot(w.sizes.cell, g) * ld
-            accumulate_product(w, &share, H, N, matrix(dz_hh, 1, zs), state_rows(w, l, 0),
-                               w.inputs if w.end >= 0 else NULL, False, d.weight_hh + g * H * ld)
-            if l > 0:
-                accumulate_product(w, &share, H, N, matrix(dz, 1, zs), output_rows(w, l - 1, 0), NULL, False,
-                                   d.weight_ih + g * H * ld)
-            share_columns(&share, H, 4, &first, &stop)
-            if first == stop:
-                continue
+        layer_gradients(w, rank, threads, l, True, state_rows(w, l, 0), d.weight_hh)
+        if l > 0:
+            layer_gradients(w, rank, threads, l, False, output_rows(w, l - 1, 0), d.weight_ih)
+        if first == stop:
+            continue
+        for g in range(gates_of(w.sizes.cell)):
+            slot = recurrent_slot(w.sizes.cell, g)
+            dz = dz_rows(w, l, 0)
             if l == 0:
-                sum_by_symbol(w, first, stop, dz, zs, d.weight_ih + g * H)
+                sum_by_symbol(w, first, stop, dz + g * ld, zs, d.weight_ih + g * H)
                 # Every position has one symbol: the sum over symbols is the sum over positions.
                 sum_rows(V, first, stop, d.weight_ih + g * H, w.sizes.gates_stride, d.bias_ih + g * H)
             else:
-                sum_rows(N, first, stop, dz, zs, d.bias_ih + g * H)
-            if dz_hh == dz:
+                sum_rows(N, first, stop, dz + g * ld, zs, d.bias_ih + g * H)
+            if slot == g:
                 memcpy(d.bias_hh + g * H + first, d.bias_ih + g * H + first, (stop - first) * sizeof(real))
             else:
-                sum_rows(N, first, stop, dz_hh, zs, d.bias_hh + g * H)
+                sum_rows(N, first, stop, dz + slot * ld, zs, d.bias_hh + g * H)
 
 
 cdef inline void sum_rows(

@@ -5,7 +5,7 @@ Design. B is read in panels of TILE_VECTORS * LANES columns. A large one is pack
 the k index outermost, the last one only as many whole vectors wide as it needs; a small one is read in place. A tile of
 up to TILE_ROWS rows of C by one panel stays in registers over all of k: for each k it loads TILE_VECTORS vectors of B
 and multiplies them by one number of A for each row. A is read in place through two strides, so that it may be a
-transpose.
+transpose, which is packed as well where it is large.
 
 Every element of C is the same sum in the same order, whatever tile, thread or block of rows it falls into. That
 is what makes the results independent of the number of threads, bit for bit.
@@ -37,7 +37,7 @@ cdef enum:
     CACHE_LINE = 64             # bytes
     # A block of k whose panel (32 KiB in float32 at 32 columns) stays near the core.
     BLOCK_K = 256
-    # Rows of A that go through all panels before the next: with k = 512 in float32 they take a quarter of L2.
+    # Rows of A that go through all panels before the next: with k = 512 in float32 they take 256 KiB of L2.
     BLOCK_M = 128
 
 
@@ -223,7 +223,7 @@ cdef inline inlined tiles(
     cdef vreal b_row[MAX_TILE_VECTORS]
     cdef Py_ssize_t a_step = a.column_stride if a.column_stride != 0 else rows, t, _
     cdef const real *a_column
-    cdef const real *b_panels
+    cdef const real *b_panel[MAX_TILE_VECTORS]
     cdef const real *b_tail
     cdef int i, p, v
     for t in range(count):
@@ -236,19 +236,20 @@ cdef inline inlined tiles(
                         prefetch(start[rows + i] + first + v * LANES)
                 sums[i][v] = vload(start[i] + first + v * LANES) if start != NULL else vsplat(0)
         a_column = a.data
-        b_panels = b.data
+        for p in range(panels):
+            b_panel[p] = b.data + p * b.panel_stride
         b_tail = b.data + panels * b.panel_stride
         for _ in range(k):
             for p in range(panels):
                 for v in range(TILE_VECTORS):
-                    b_row[p * TILE_VECTORS + v] = vload(b_panels + p * b.panel_stride + v * LANES)
+                    b_row[p * TILE_VECTORS + v] = vload(b_panel[p] + v * LANES)
+                b_panel[p] += b.row_stride
             if tail:
                 b_row[panels * TILE_VECTORS] = vload(b_tail)
             for i in range(rows):
                 for v in range(panels * TILE_VECTORS + tail):
                     sums[i][v] = sums[i][v] + a_column[i * a.row_stride] * b_row[v]
             a_column += a_step
-            b_panels += b.row_stride
             b_tail += b.tail_stride
         for i in range(rows):
             for v in range(panels * TILE_VECTORS + tail):

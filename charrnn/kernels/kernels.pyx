@@ -13,15 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from charrnn.kernels.activations cimport vexp, vsigmoid, vtanh
-from charrnn.kernels.bptt cimport (
-    IN_PLACE_BYTES,
-    ROWS_TO_SHARE,
-    TASK_ROWS,
-    forward,
-    head_forward,
-    loss_and_gradients,
-    poll,
-)
+from charrnn.kernels.bptt cimport ROWS_TO_SHARE, forward, head_forward, loss_and_gradients, poll
 from charrnn.kernels.cells cimport (
     GRU,
     LSTM,
@@ -34,7 +26,7 @@ from charrnn.kernels.cells cimport (
     recurrent_slot,
     slots_of,
 )
-from charrnn.kernels.gemm cimport BLOCK_K, TILE_VECTORS, matrix, multiply, pack, packed, round_up
+from charrnn.kernels.gemm cimport BLOCK_K, BLOCK_M, TILE_VECTORS, matrix, multiply, pack, packed, round_up
 from charrnn.kernels.network cimport (
     Head,
     Sizes,
@@ -68,6 +60,8 @@ DTYPE = np.dtype(np.float64 if REAL_IS_DOUBLE else np.float32)
 cdef enum:
     ALIGNMENT = 64              # bytes: a cache line, and the widest vector
     PADDING = 16                # rows of a parameter are a multiple of this in every build
+    # The first-level TLB of a core reaches about so far.
+    TLB_REACH = 288 << 10
     # Logits held at once; with a larger vocabulary fewer positions fit.
     LOGITS = 1 << 22
     # Independent sums that hide the latency of a multiply-add: 4 cycles, two a cycle.
@@ -220,8 +214,9 @@ cdef class Engine:
     cdef readonly Network network
     cdef readonly int num_threads
     cdef object error
-    cdef list _buffers
-    cdef readonly double num_bytes  # of them
+    cdef object _buffer
+    cdef real *free                 # what is left of it
+    cdef readonly double num_bytes  # of it
     cdef real[::1] _parameters
     cdef real[::1] _gradients
     cdef int threads            # of the running call
@@ -247,7 +242,11 @@ cdef class Engine:
         self._lay_out(network, seq_length, batch_size, gradients is not None, dropout, num_threads)
         check_memory(self.num_bytes, hidden_size=network.hidden_size, num_layers=network.num_layers,
                      batch_size=batch_size, seq_length=seq_length, num_threads=num_threads)
-        self._buffers = []
+        # One array: for one so large NumPy asks for large pages, and some strides are so long that the core would wait
+        # for the addresses of small ones.
+        cdef real[::1] buffer = aligned_zeros(<Py_ssize_t>(self.num_bytes / sizeof(real)))
+        self._buffer = buffer
+        self.free = &buffer[0]
         self._reserve_all()
         self._parameters = parameters
         self._gradients = gradients
@@ -281,17 +280,19 @@ cdef class Engine:
         w.backward = backward
         w.dropout = dropout
         # Where one tile takes all rows, to pack would cost as much as a product.
-        w.in_place = batch_size <= TILE_ROWS and s.hidden_size * s.stride * sizeof(real) <= IN_PLACE_BYTES
-        # An odd number of cache lines apart, for the same reason as rows that are padded.
-        w.block = round_up(<Py_ssize_t>min(N, max(LOGITS // s.vocab_size, panel)), panel)
-        if w.block % 128 == 0:
-            w.block += panel
-        w.scratch_size = max(s.hidden_size * panel, BLOCK_K * (panel + TASK_ROWS) + LANES)
+        w.in_place = batch_size <= TILE_ROWS and s.hidden_size * s.stride * sizeof(real) <= TLB_REACH
+        w.block = <Py_ssize_t>min(N, max(LOGITS // s.vocab_size, 1))
+        w.logits_block = min(<Py_ssize_t>BLOCK_K, round_up(w.block, panel))
+        w.logits_stride = padded(w.logits_block)
+        w.block = round_up(w.block, w.logits_block)
+        w.scratch_size = s.hidden_size * panel
+        if w.backward:
+            w.scratch_size = max(w.scratch_size, BLOCK_K * (round_up(s.hidden_size, LANES) + BLOCK_M) + LANES)
         w.scratch_size = round_up(w.scratch_size, PADDING)
         self._reserve_all()
 
     cdef _reserve_all(self):
-        """The buffers, in _buffers; where that is None they are counted only."""
+        """The parts of the buffer; where there is none yet they are counted only."""
         cdef Work *w = &self.work
         cdef Sizes *s = &w.sizes
         # As doubles: they may be too large for an integer.
@@ -311,7 +312,7 @@ cdef class Engine:
         w.zeros = self._reserve(row)
         w.bias = self._reserve(L * slots_stride(w))
         w.forward_panels = self._reserve(panels)
-        w.logits = self._reserve(<double>s.vocab_size * w.block)
+        w.logits = self._reserve(<double>s.vocab_size * w.logits_stride * (w.block // w.logits_block))
         w.sums = self._reserve(w.block)
         w.scratch = self._reserve(<double>w.scratch_size * self.num_threads)
         w.no_end = self._reserve(rows * slots_stride(w))
@@ -330,13 +331,13 @@ cdef class Engine:
         return self.work.max_seq_length
 
     cdef real *_reserve(self, double n) except? NULL:
-        cdef real[::1] buffer
-        if self._buffers is None:
+        cdef real *start = self.free
+        n = ceil(n / PADDING) * PADDING
+        if start == NULL:
             self.num_bytes += n * sizeof(real)
-            return NULL
-        buffer = aligned_zeros(<Py_ssize_t>n)
-        self._buffers.append(buffer)
-        return &buffer[0]
+        else:
+            self.free += <Py_ssize_t>n
+        return start
 
     cdef void *_reserve_bytes(self, double n) except? NULL:
         return self._reserve(ceil(n / sizeof(real)))
@@ -390,7 +391,7 @@ cdef class Engine:
                 head_forward(w, 0, position, count, w.logits)
                 for i in range(count):
                     for v in range(V):
-                        logits[position + i, v] = w.logits[v * w.block + i] + bias[v]
+                        logits[position + i, v] = w.logits[v * w.logits_stride + i] + bias[v]
                 poll(w, 0, 2.0 * count * V * w.sizes.hidden_size)
                 if w.interrupted:
                     break
@@ -712,10 +713,6 @@ cdef class Sampler(Engine):
         cdef Py_ssize_t V = network.sizes.vocab_size, H = network.sizes.hidden_size, b
         Engine.__init__(self, network, parameters, 1, batch_size, end=end)
         cdef Head head = head_of(&w.sizes, w.parameters)
-        self.logits_stride = round_up(V, PADDING)
-        self.logits_panels = self._reserve(H * round_up(V, LANES))
-        self.row_logits = self._reserve(batch_size * self.logits_stride)
-        self.bias_rows = <const real **>self._reserve_bytes(batch_size * sizeof(real *))
         self._candidates = np.zeros(V * sizeof(Candidate), np.uint8)
         self._cumulative = np.zeros(V)
         self.distribution = Distribution(temperature, top_k, top_p, <Candidate *>&self._candidates[0],
@@ -724,6 +721,14 @@ cdef class Sampler(Engine):
         pack(H, V, matrix(head.weight, 1, w.sizes.stride), self.logits_panels)
         for b in range(batch_size):
             self.bias_rows[b] = head.bias
+
+    cdef _reserve_all(self):
+        cdef double H = self.work.sizes.hidden_size, B = self.work.batch_size
+        Engine._reserve_all(self)
+        self.logits_stride = round_up(self.work.sizes.vocab_size, PADDING)
+        self.logits_panels = self._reserve(H * self.logits_stride)
+        self.row_logits = self._reserve(B * self.logits_stride)
+        self.bias_rows = <const real **>self._reserve_bytes(B * sizeof(real *))
 
     def feed(self, const int[:, ::1] inputs not None):
         """Read (T, B) symbols; what `draw` and `weights` say next is what follows them."""

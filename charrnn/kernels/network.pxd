@@ -7,7 +7,17 @@ number t B + b. A row of H numbers takes `stride`, which is H rounded up, with z
 from libc.stdint cimport uint64_t
 
 from charrnn.kernels.cells cimport Cell, gates_of, recurrent_slot, slots_of
-from charrnn.kernels.gemm cimport Matrix, Panels, in_place, matrix, pack_panel, packed, panel_width, round_up
+from charrnn.kernels.gemm cimport (
+    CACHE_LINE,
+    Matrix,
+    Panels,
+    in_place,
+    matrix,
+    pack_panel,
+    packed,
+    panel_width,
+    round_up,
+)
 from charrnn.kernels.simd cimport LANES, real
 from charrnn.kernels.threads cimport thread_barrier
 
@@ -55,7 +65,9 @@ cdef struct Work:
     real *dc                    # (B, H)
     real *up                    # (L, T, B, H): the output after dropout; without dropout h[:, 1:] itself
     real *mask                  # (L, T, B, H) of dropout
-    real *logits                # (V, block), then dlogits
+    real *logits                # (block / logits_block, V, logits_stride), then dlogits
+    Py_ssize_t logits_block     # positions side by side
+    Py_ssize_t logits_stride
     real *sums                  # (block)
     real *zeros                 # (H)
     real *bias                  # (L, slots, H): bias_ih + bias_hh
@@ -129,8 +141,9 @@ cdef inline real *dh_rows(Work *w, Py_ssize_t layer, Py_ssize_t t) noexcept nogi
 
 
 cdef inline Py_ssize_t slots_stride(Work *w) noexcept nogil:
-    """Of a row of slots."""
-    return slots_of(w.sizes.cell) * w.sizes.stride
+    """Of a row of slots; of several, an odd number of cache lines, which spreads a column of them over the cache."""
+    cdef Py_ssize_t slots = slots_of(w.sizes.cell)
+    return slots * w.sizes.stride + (CACHE_LINE // <Py_ssize_t>sizeof(real) if slots > 1 else 0)
 
 
 cdef inline real *z_rows(Work *w, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
