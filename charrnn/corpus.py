@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import mmap
 import numbers
 import operator
 import os
@@ -96,6 +97,12 @@ class Corpus:
         """Give the symbols from position `start` to before `stop`, a copy of the vocabulary's dtype."""
         codes = self.codes[start:stop]
         return self.table.take(codes) if codes.dtype == np.uint8 else np.array(codes)
+
+    def forget(self) -> None:
+        """Give back the memory that what was read of a mapped file takes: the file has it still."""
+        mapping = getattr(self.codes, "_mmap", None)
+        if mapping is not None and hasattr(mapping, "madvise"):  # not on Windows
+            mapping.madvise(mmap.MADV_DONTNEED)
 
     def split(self, val_fraction: float) -> tuple[Corpus, Corpus | None]:
         """Cut the last part off for validation; both parts are views.

@@ -642,6 +642,7 @@ class _Run:
                 next_validation = self._next_validation()
             elif self.validation is None:
                 self._keep_good()
+            self.training.forget()
             self._save_checkpoint_now_and_then()
             report = Report(
                 step=self.trainer.step,
@@ -839,4 +840,5 @@ def _fingerprint(*streams: corpus.Corpus | None) -> str:
             # Indices, not codes: the same text has others where it is mapped.
             for start in range(0, len(stream), corpus.BLOCK):
                 digest.update(stream.indices(start, start + corpus.BLOCK).data)
+                stream.forget()
     return digest.hexdigest()

@@ -43,6 +43,7 @@ cdef struct Optimizer:
 cdef inline double sum_of_squares(Py_ssize_t n, const real *x) noexcept nogil:
     """Of at most NORM_BLOCK numbers; the order of the additions depends on n alone."""
     cdef real sums[NORM_LANES]
+    cdef double wide[NORM_LANES]
     cdef double total = 0
     cdef Py_ssize_t i, lane
     for lane in range(NORM_LANES):
@@ -56,9 +57,16 @@ cdef inline double sum_of_squares(Py_ssize_t n, const real *x) noexcept nogil:
         total += <double>x[i] * <double>x[i]
     if 1e-20 < total < 1e30:
         return total
-    # Squares may have left the range of a float32.
+    # Squares may have left the range of a float32; or all are 0, as of the rows of symbols that did not occur.
     total = 0
-    for i in range(n):
+    for lane in range(NORM_LANES):
+        wide[lane] = 0
+    for i from 0 <= i < n - NORM_LANES + 1 by NORM_LANES:
+        for lane in range(NORM_LANES):
+            wide[lane] += <double>x[i + lane] * <double>x[i + lane]
+    for lane in range(NORM_LANES):
+        total += wide[lane]
+    for i in range(n // NORM_LANES * NORM_LANES, n):
         total += <double>x[i] * <double>x[i]
     return total
 

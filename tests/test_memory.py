@@ -1,0 +1,90 @@
+"""Memory: training takes what the text takes and little more; nothing is left behind."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system"),
+    pytest.mark.skipif("sanitizer" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer takes memory of its own"),
+]
+
+#: Of the generated text; a gigabyte by hand.
+MEGABYTES = int(os.environ.get("CHARRNN_TEST_MEGABYTES", "100"))
+
+TRAINING = """
+import json, resource, sys, time
+from pathlib import Path
+import numpy as np
+import charrnn.train
+
+kind, path, megabytes = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+alphabet = {"ascii": "etaoin shrdlu\\n", "latin": "éèàüöß etaoin", "wide": "".join(map(chr, range(200, 1200)))}[kind]
+block = "".join(np.random.default_rng(0).choice(list(alphabet), 500_000)).encode()
+with open(path, "wb") as file:
+    while file.tell() < megabytes * 10**6:
+        file.write(block)
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+size, start, seconds = path.stat().st_size, time.perf_counter(), []
+charrnn.train.train(path, hidden_size=64, epochs=0.002, val_fraction=0.0005, checkpoint=path.with_suffix(".checkpoint"),
+                    callback=lambda report: seconds.append(report.seconds), progress=False)
+print(json.dumps({"size": size, "peak": peak(), "read": seconds[0]}))
+"""
+
+CHURN = """
+import resource, sys
+import charrnn, charrnn.train
+from charrnn import CharRNN
+
+def use(i):
+    cell = ("rnn", "gru", "lstm")[i % 3]
+    model = charrnn.train.train("hello world", cell=cell, hidden_size=4, epochs=1, seed=i, num_threads=1 + i % 2,
+                                progress=False, checkpoint=sys.argv[1] + ".checkpoint" if i % 10 == 0 else None)
+    model.save(sys.argv[1])
+    model = charrnn.load(sys.argv[1])
+    model.sample("h", 10, rng=i)
+    list(model.stream("h", 3))
+    model.sample_many(2, 5)
+    model.evaluate("hello")
+    model.loss_and_grad([[0]], [[1]])
+    try:
+        model.sample("x")
+    except ValueError:
+        pass
+    try:
+        charrnn.train.train("hello world", hidden_size=4, learning_rate=1e9, optimizer="sgd", epochs=50, clip_norm=None)
+    except charrnn.DivergenceError:
+        pass
+
+for i in range(300):
+    use(i)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for i in range(int(sys.argv[2])):
+    use(i)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def run(program, *arguments):
+    result = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("kind, copies", [("ascii", 0), ("latin", 1), ("wide", 1)])
+def test_training_takes_the_memory_of_the_text_and_200_megabytes(tmp_path, kind, copies):
+    result = run(TRAINING, kind, tmp_path / "text", MEGABYTES)
+    # A mapped file is the system's to hold, as much of it as it likes; of other files the indices are held.
+    limit = 400e6 if copies == 0 else copies * result["size"] + 200e6
+    assert result["peak"] < limit, result
+    print(result)
+
+
+def test_thousands_of_trainings_samples_saves_and_loads_leave_nothing_behind(tmp_path):
+    assert run(CHURN, tmp_path / "model", os.environ.get("CHARRNN_TEST_TRAININGS", "1000")) * 1024 < 5e6
