@@ -234,7 +234,6 @@ def test_ctrl_c_stops_within_a_step_and_leaves_the_model_usable(monkeypatch, num
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     steps = charrnn.train._Run._steps
     monkeypatch.setattr(charrnn.train._Run, "_steps", lambda *arguments: timer.start() or steps(*arguments))
-    start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt) as raised:
         train(
             text,
@@ -246,8 +245,8 @@ def test_ctrl_c_stops_within_a_step_and_leaves_the_model_usable(monkeypatch, num
             val_fraction=0,
             progress=False,
         )
-    assert time.perf_counter() - start < 15
     assert isinstance(raised.value, TrainingInterrupted)
+    assert raised.value.model.history.steps == []
     assert math.isfinite(raised.value.model.evaluate("abcabc").loss)
 
 
