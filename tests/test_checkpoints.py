@@ -156,7 +156,8 @@ def test_killed_at_a_hundred_random_moments_it_ends_with_the_bits_of_an_undistur
     assert run.returncode == 0, run.stderr
     result = json.loads(run.stdout)
     assert result["killed"] == KILLS // 2
-    assert result["within"] > 0, "no kill met a checkpoint while it was written"
+    # Of a few kills perhaps none does.
+    assert result["within"] > 0 or KILLS < 100, "no kill met a checkpoint while it was written"
     assert sorted(result["left"]) == ["killed", "killed.model", "undisturbed", "undisturbed.model"]
     assert (tmp_path / "killed.model").read_bytes() == (tmp_path / "undisturbed.model").read_bytes()
     assert state(tmp_path / "killed") == state(tmp_path / "undisturbed")

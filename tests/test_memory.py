@@ -83,7 +83,6 @@ def test_training_takes_the_memory_of_the_text_and_200_megabytes(tmp_path, kind,
     # A mapped file is the system's to hold, as much of it as it likes; of other files the indices are held.
     limit = 400e6 if copies == 0 else copies * result["size"] + 200e6
     assert result["peak"] < limit, result
-    print(result)
 
 
 def test_thousands_of_trainings_samples_saves_and_loads_leave_nothing_behind(tmp_path):
