@@ -234,6 +234,8 @@ class CharRNN:
             raise ValueError(f"rnn.weight_hh_l0 must have {allowed} rows for {hidden_size} hidden units, got {rows}")
         model = cls.__new__(cls)
         num_layers = sum(name.startswith("rnn.weight_hh_l") for name in arrays)
+        if 4 * num_layers + 2 > 2 * len(arrays):  # far too few, whose names alone might take much memory
+            raise ValueError(f"state_dict must have 4 arrays for each of {num_layers} layers, got {len(arrays)} in all")
         model._lay_out(vocabulary, cell, hidden_size, num_layers, _common_dtype(arrays))
         shapes = {name: view.shape for name, view in model._network.views(None).items()}
         for name in (*shapes, *arrays):

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from peak import ENVIRONMENT, peak_memory
 
 import charrnn
 from charrnn import CharRNN, ModelFileError, Vocabulary, files
@@ -293,18 +294,27 @@ def test_what_is_no_file_is_refused(tmp_path):
 
 # Claims that would take memory ----------------------------------------------------------------------------------
 
+
+def measured(program, *arguments):
+    """What a process of its own prints."""
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, env=ENVIRONMENT
+    ).stdout
+
+
 PEAK = """
-import resource, sys
+import sys
 import charrnn
+from peak import peak_memory
 charrnn.CharRNN("ab").save(sys.argv[2])
 charrnn.load(sys.argv[2]).sample("a", 10)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory()
 try:
     charrnn.load(sys.argv[1])
     print("loaded", end=" ")
 except charrnn.ModelFileError:
     print("refused", end=" ")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak_memory() - before)
 """
 
 
@@ -331,37 +341,33 @@ CLAIMS = {
 def test_a_claim_takes_a_few_times_the_memory_of_the_file(tmp_path, name):
     path = tmp_path / name
     files.write(path, *CLAIMS[name]())
-    run = subprocess.run([sys.executable, "-c", PEAK, path, tmp_path / "small"], capture_output=True, text=True)
-    outcome, kilobytes = run.stdout.split()
+    outcome, taken = measured(PEAK, path, tmp_path / "small").split()
     assert outcome == "refused"
-    assert int(kilobytes) * 1024 < 6 * path.stat().st_size + 8e6
+    assert int(taken) < 6 * path.stat().st_size + 8e6
 
 
 @measures_memory
 def test_a_large_model_takes_three_times_the_memory_of_its_file(tmp_path):
     size = len(good_file(tmp_path / "model", hidden_size=2000, vocabulary="".join(map(chr, range(300, 3000)))))
-    run = subprocess.run(
-        [sys.executable, "-c", PEAK, tmp_path / "model", tmp_path / "small"], capture_output=True, text=True
-    )
-    outcome, kilobytes = run.stdout.split()
+    outcome, taken = measured(PEAK, tmp_path / "model", tmp_path / "small").split()
     assert outcome == "loaded"
-    assert int(kilobytes) * 1024 < 3.5 * size + 8e6
+    assert int(taken) < 3.5 * size + 8e6
 
 
 SAVE = """
-import resource, sys
+import sys
 import charrnn
+from peak import peak_memory
 model = charrnn.CharRNN("ab", hidden_size=2500)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory()
 model.save(sys.argv[1])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak_memory() - before)
 """
 
 
 @measures_memory
 def test_to_save_takes_no_more_memory_than_an_array(tmp_path):
-    run = subprocess.run([sys.executable, "-c", SAVE, tmp_path / "model"], capture_output=True, text=True)
-    assert int(run.stdout) * 1024 < 1.2 * (tmp_path / "model").stat().st_size
+    assert int(measured(SAVE, tmp_path / "model")) < 1.2 * (tmp_path / "model").stat().st_size
 
 
 # Damage ---------------------------------------------------------------------------------------------------------
@@ -447,16 +453,8 @@ def test_a_file_cut_at_any_length_is_refused(tmp_path, cell, end):
 def test_a_damaged_file_is_an_error_or_a_model(tmp_path, cell, end):
     content = good_file(tmp_path / "good", cell, Vocabulary("abc", end=end), num_layers=2 if end else 1)
     variants = damaged_variants(content, random.Random(f"{cell} {end}"))
-    before = peak_memory()
+    before = 0 if SANITIZED or os.name == "nt" else peak_memory()
     outcomes = [outcome(tmp_path / "damaged", next(variants)) for _ in range(VARIANTS // 6)]
     assert 0 < sum(outcomes) < len(outcomes)
     if before:
         assert peak_memory() - before < 20e6
-
-
-def peak_memory():
-    if os.name == "nt" or SANITIZED:
-        return 0
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from peak import ENVIRONMENT
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system"),
@@ -16,10 +17,11 @@ pytestmark = [
 MEGABYTES = int(os.environ.get("CHARRNN_TEST_MEGABYTES", "100"))
 
 TRAINING = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 import numpy as np
 import charrnn.train
+from peak import peak_memory
 
 kind, path, megabytes = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 alphabet = {"ascii": "etaoin shrdlu\\n", "latin": "éèàüöß etaoin", "wide": "".join(map(chr, range(200, 1200)))}[kind]
@@ -28,19 +30,17 @@ with open(path, "wb") as file:
     while file.tell() < megabytes * 10**6:
         file.write(block)
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
 size, start, seconds = path.stat().st_size, time.perf_counter(), []
 charrnn.train.train(path, hidden_size=64, epochs=0.002, val_fraction=0.0005, checkpoint=path.with_suffix(".checkpoint"),
                     callback=lambda report: seconds.append(report.seconds), progress=False)
-print(json.dumps({"size": size, "peak": peak(), "read": seconds[0]}))
+print(json.dumps({"size": size, "peak": peak_memory(), "read": seconds[0]}))
 """
 
 CHURN = """
-import resource, sys
+import sys
 import charrnn, charrnn.train
 from charrnn import CharRNN
+from peak import peak_memory
 
 def use(i):
     cell = ("rnn", "gru", "lstm")[i % 3]
@@ -64,15 +64,16 @@ def use(i):
 
 for i in range(300):
     use(i)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory()
 for i in range(int(sys.argv[2])):
     use(i)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak_memory() - before)
 """
 
 
 def run(program, *arguments):
-    result = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True)
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -86,4 +87,4 @@ def test_training_takes_the_memory_of_the_text_and_200_megabytes(tmp_path, kind,
 
 
 def test_thousands_of_trainings_samples_saves_and_loads_leave_nothing_behind(tmp_path):
-    assert run(CHURN, tmp_path / "model", os.environ.get("CHARRNN_TEST_TRAININGS", "1000")) * 1024 < 5e6
+    assert run(CHURN, tmp_path / "model", os.environ.get("CHARRNN_TEST_TRAININGS", "1000")) < 5e6
