@@ -281,7 +281,7 @@ def defaults(num_chars: int, max_seconds: float = math.inf) -> dict[str, Any]:
     seq_length      64, but 32 with 512 units: steps that are so dear come to few, and the carried state brings what
                     lies further back; less where the readers have less to read
     epochs          15 million characters in all, 1 to 200 epochs
-    learning_rate   by the hidden size, see `default_learning_rate`
+    learning_rate   by the hidden size and the cell, see `default_learning_rate`
     ==============  ======================================================================================
     """
     regularized = 10_000 <= num_chars < 10_000_000
@@ -362,7 +362,7 @@ def train(
         text's size, see `defaults`; 0 for a tanh RNN.
     optimizer : "adam", "sgd", "rmsprop" or "adagrad"
     learning_rate : float
-        At its highest. Default: by hidden_size, see `default_learning_rate`.
+        At its highest. Default: by hidden_size and cell, see `default_learning_rate`.
     schedule : "cosine", "linear" or "constant"
         How the learning rate goes to 0, or does not, over the epochs or max_seconds.
     warmup : float
