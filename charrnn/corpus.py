@@ -1,8 +1,9 @@
 """Text as a stream of symbols, and where the parallel readers of a batch stand in it.
 
-Every kind of data is an iterator of blocks of code points, which can be run again: the first run finds the
-characters, the second looks their indices up. So no more is held than those indices, and a large file whose
-bytes are its code points is not copied at all, but mapped.
+Every kind of data is an iterator of blocks of code points. One run numbers the characters as they come, and
+keeps their numbers, which then become indices in place: decoding is most of the time that reading takes. So no
+more is held than those indices, and a large file whose bytes are its code points is not copied at all, but
+mapped.
 
 Documents are one stream, END d1 END d2 ... dn END. Wherever the input is END the state before it is zero, so
 that nothing else has to keep them apart. Both ends are the same symbol: the stream is a ring of one symbol
@@ -24,7 +25,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from charrnn.vocabulary import END_POINT, Vocabulary, code_point_blocks, code_points, text_of
+from charrnn.vocabulary import END_POINT, Vocabulary, code_point_blocks, code_points, gathered, text_of
 
 __all__ = ["Corpus", "read"]
 
@@ -280,16 +281,18 @@ def read(data: Data, *, encoding: str = "utf-8", vocabulary: Vocabulary | None =
     if isinstance(data, os.PathLike):
         codec, path = _codec(encoding), os.fsdecode(data)
         with open(data, "rb") as opened:
+            mapped = _mapped(opened, codec, path, vocabulary)
+            if mapped is not None:
+                return mapped
             file: BinaryIO = opened if opened.seekable() else io.BytesIO(opened.read())
-            mapped = partial(_mapped, file, codec)
-            return _corpus(partial(_file_blocks, file, codec, path), vocabulary, path, mapped=mapped)
+            return _corpus(partial(_file_blocks, file, codec, path), vocabulary, path)
     if isinstance(data, (str, bytes, bytearray, memoryview)):
         text = data if isinstance(data, str) else bytes(data)
         return _corpus(partial(code_point_blocks, text), vocabulary, name)
     documents = _documents(data, name)
     if vocabulary is not None and vocabulary.end is None:
         raise ValueError(f"{name} must be a single text, as the model's vocabulary has no END, got documents")
-    return _corpus(partial(_document_blocks, documents), vocabulary, name, documents=documents)
+    return _corpus(partial(_document_blocks, documents), vocabulary, name, documents)
 
 
 def _corpus(
@@ -297,32 +300,43 @@ def _corpus(
     vocabulary: Vocabulary | None,
     name: str,
     documents: list[str] | None = None,
-    mapped: Callable[[np.ndarray, int], np.ndarray | None] | None = None,
 ) -> Corpus:
-    single = documents is None and vocabulary is not None and vocabulary.end is not None
-    stream = (lambda: chain([_END_BLOCK], blocks(), [_END_BLOCK])) if single else blocks
-    seen, size = np.zeros(END_POINT + 1, bool), 0
-    for block in stream():
-        seen[block] = True
-        size += len(block)
-    points = np.flatnonzero(seen[:END_POINT])
     if vocabulary is None:
-        if not len(points):
+        numbered = (_number(blocks(), dtype) for dtype in (np.uint8, np.uint16, np.int32))
+        points, codes = next(filter(None, numbered))
+        order = np.argsort(points)
+        characters = text_of(points[order][: -1 if documents else None])
+        if not characters:
             raise ValueError(f"{name} has no characters")
-        vocabulary = Vocabulary(text_of(points), end=documents is not None)
-    known = vocabulary.look_up(points).min(initial=0) == 0
-    if mapped and known and not single and vocabulary.dtype == np.uint8:
-        codes = mapped(points, size)
-        if codes is not None:
-            return Corpus(vocabulary, codes, np.maximum(vocabulary.look_up(IDENTITY), 0).astype(np.uint8))
+        indices = np.argsort(order).astype(codes.dtype)
+        for start in range(0, len(codes), BLOCK):
+            codes[start : start + BLOCK] = indices.take(codes[start : start + BLOCK])
+        return Corpus(Vocabulary(characters, end=documents is not None), codes)
+
+    single = documents is None and vocabulary.end is not None
 
     def place(position: int) -> str:
         return _place(documents, position) if documents else f"position {position - single} of {name}"
 
-    codes = np.empty(size, vocabulary.dtype)
-    if vocabulary.encode_blocks(stream(), codes, place) != size:
-        raise ValueError(f"{name} must not change while it is read")
-    return Corpus(vocabulary, codes)
+    stream = chain([_END_BLOCK], blocks(), [_END_BLOCK]) if single else blocks()
+    return Corpus(vocabulary, gathered(vocabulary.encode_blocks(stream, place), vocabulary.dtype))
+
+
+def _number(blocks: Iterable[np.ndarray], dtype: type) -> tuple[np.ndarray, np.ndarray] | None:
+    """Number code points as they come; give those that have a number, and all the numbers, if `dtype` holds them."""
+    most = np.iinfo(dtype).max + 1
+    ranks = np.zeros(END_POINT + 1, np.min_scalar_type(most))  # number + 1, or 0
+    points, codes = np.empty(0, np.int32), bytearray()
+    for block in blocks:
+        found = ranks.take(block)
+        if found.min(initial=1) == 0:
+            points = np.append(points, np.unique(block[found == 0]))
+            if len(points) > most:
+                return None
+            ranks[points] = np.arange(1, len(points) + 1)
+            found = ranks.take(block)
+        codes += (found - 1).astype(dtype).data
+    return points, np.frombuffer(codes, dtype)
 
 
 def _codec(encoding: str) -> str:
@@ -358,14 +372,26 @@ def _file_blocks(file: BinaryIO, codec: str, path: str) -> Iterator[np.ndarray]:
         yield code_points(text)
 
 
-def _mapped(file: BinaryIO, codec: str, points: np.ndarray, size: int) -> np.ndarray | None:
-    """The file as an array of bytes, if it is large and they are its `size` code points."""
-    if size < MMAP_BYTES or isinstance(file, io.BytesIO) or size != os.fstat(file.fileno()).st_size:
+def _mapped(file: BinaryIO, codec: str, path: str, vocabulary: Vocabulary | None) -> Corpus | None:
+    """The corpus of a large file whose bytes are its code points, if they are."""
+    size = os.fstat(file.fileno()).st_size
+    if size < MMAP_BYTES or (vocabulary is not None and (vocabulary.end is not None or vocabulary.dtype != np.uint8)):
         return None
     ascii = bytes(range(128))
-    if codec != "iso8859-1" and (points[-1] > 127 or ascii.decode(codec, "replace") != ascii.decode("ascii")):
+    if codec != "iso8859-1" and ascii.decode(codec, "replace") != ascii.decode("ascii"):
         return None
-    return np.memmap(file, np.uint8, "r")
+    seen = np.zeros(256 if codec == "iso8859-1" else 128, bool)
+    for block in _file_blocks(file, codec, path):
+        if block.max(initial=0) >= len(seen):
+            return None
+        seen[block] = True
+        size -= len(block)
+    points = np.flatnonzero(seen)
+    vocabulary = vocabulary or Vocabulary(text_of(points))
+    if size != 0 or vocabulary.look_up(points).min() < 0:
+        return None
+    table = np.maximum(vocabulary.look_up(IDENTITY), 0).astype(np.uint8)
+    return Corpus(vocabulary, np.memmap(file, np.uint8, "r"), table)
 
 
 def _documents(data: Iterable[str | bytes], name: str) -> list[str]:

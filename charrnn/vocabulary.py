@@ -131,20 +131,16 @@ class Vocabulary:
         """
         if not isinstance(text, (str, bytes, bytearray)):
             raise TypeError(f"{name} must be str or bytes, got {type(text).__name__}")
-        indices = np.empty(len(text), self.dtype)
-        self.encode_blocks(code_point_blocks(text), indices, lambda index: f"position {index} of {name}")
-        return indices
+        blocks = self.encode_blocks(code_point_blocks(text), lambda index: f"position {index} of {name}")
+        return gathered(blocks, self.dtype)
 
-    def encode_blocks(self, blocks: Iterable[np.ndarray], indices: np.ndarray, place: Callable[[int], str]) -> int:
-        """Put the indices of blocks of code points into an array, of which `place` names a position.
-
-        Returns how many they are; once they are more than the array holds, none are put there any more.
+    def encode_blocks(self, blocks: Iterable[np.ndarray], place: Callable[[int], str]) -> Iterator[np.ndarray]:
+        """Yield the indices of blocks of code points, of which `place` names a position.
 
         Examples
         --------
-        >>> indices = np.zeros(2, np.uint8)
-        >>> Vocabulary("abc").encode_blocks(code_point_blocks("cb"), indices, str), indices
-        (2, array([2, 1], dtype=uint8))
+        >>> list(Vocabulary("abc").encode_blocks(code_point_blocks("cb"), str))
+        [array([2, 1], dtype=uint8)]
         """
         start = 0
         for block in blocks:
@@ -154,10 +150,8 @@ class Vocabulary:
                 raise ValueError(
                     f"{chr(block[unknown])!r} at {place(start + unknown)} is not among the model's {self._count()}"
                 )
-            if start + len(block) <= len(indices):
-                indices[start : start + len(block)] = found
+            yield found.astype(self.dtype)
             start += len(block)
-        return start
 
     def look_up(self, points: np.ndarray) -> np.ndarray:
         """Give the indices of code points, -1 for one that is not in the vocabulary.
@@ -241,6 +235,14 @@ def code_point_blocks(text: str | bytes | bytearray) -> Iterator[np.ndarray]:
     for start in range(0, len(text), BLOCK):
         block = text[start : start + BLOCK]
         yield code_points(block) if isinstance(block, str) else np.frombuffer(block, np.uint8)
+
+
+def gathered(blocks: Iterable[np.ndarray], dtype: npt.DTypeLike) -> np.ndarray:
+    """Join arrays, without ever holding them and what they are joined to twice."""
+    joined = bytearray()
+    for block in blocks:
+        joined += block.data
+    return np.frombuffer(joined, dtype)
 
 
 def text_of(points: np.ndarray) -> str:
