@@ -44,9 +44,9 @@ def errors(what):
     Leaks are left to the test that looks at the memory of ten thousand trainings: a module's constants count here.
     """
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
+        report, model = Path(folder) / "report.xml", Path(folder) / "model.safetensors"
         subprocess.run(
-            ["valgrind", *OPTIONS, f"--xml-file={report}", sys.executable, __file__, what, f"{folder}/model.safetensors"],
+            ["valgrind", *OPTIONS, f"--xml-file={report}", sys.executable, __file__, what, model],
             env={**os.environ, "PYTHONMALLOC": "malloc"},
             check=True,
         )
