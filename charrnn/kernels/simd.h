@@ -56,6 +56,12 @@ static inline vreal vselect(vbits mask, vreal yes, vreal no)
 
 #else
 
+/* GCC makes vectors of the products in some tiles, adds them up one by one, and fuses product and sum in others: the
+ * bits would depend on the tile that an element falls into, and so on the number of threads. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 #define LANES 1
 typedef real vreal;
 typedef real_bits vbits;
