@@ -17,7 +17,7 @@ import numpy as np
 def integer(name: str, value: Any, low: int, high: int | None = sys.maxsize) -> int:
     """value as an int in low ... high, by default what a C integer holds; TypeError or ValueError otherwise."""
     try:
-        if isinstance(value, bool):
+        if isinstance(value, (bool, np.bool_)):  # an index to NumPy before 2.3
             raise TypeError
         number = operator.index(value)
     except TypeError:
@@ -39,7 +39,7 @@ def number(
 ) -> float:
     """value as a float in low ... high, without low itself where `above`, without high where `below`."""
     try:
-        if isinstance(value, (bool, str, bytes)):
+        if isinstance(value, (bool, np.bool_, str, bytes)):
             raise TypeError
         x = float(value)
     except (TypeError, ValueError):
