@@ -161,7 +161,7 @@ def test_validation_is_the_last_part_of_the_text():
 
 def test_validation_loss_is_nearly_that_of_evaluate():
     text = SONG * 8
-    model = train(text, epochs=2, val_fraction=0.3)
+    model = train(text, hidden_size=32, epochs=2, val_fraction=0.3)
     exact = model.evaluate(text[int(len(text) * 0.7) :]).loss
     assert min(model.history.val_losses) == pytest.approx(exact, abs=0.01)
 
@@ -200,7 +200,7 @@ def test_callback_is_told_and_can_use_the_model():
         assert report.model.sample("t", 3, rng=0)
         reports.append(report)
 
-    train(SONG * 5, epochs=20, callback=callback)
+    train(SONG * 5, hidden_size=32, epochs=20, callback=callback)
     assert reports[-1].done == 1
     assert reports[-1].epoch == pytest.approx(20)
     assert [report.step for report in reports] == sorted({report.step for report in reports})
