@@ -17,7 +17,7 @@ import numpy as np
 def integer(name: str, value: Any, low: int, high: int | None = sys.maxsize) -> int:
     """value as an int in low ... high, by default what a C integer holds; TypeError or ValueError otherwise."""
     try:
-        if isinstance(value, (bool, np.bool_)):  # an index to NumPy before 2.3
+        if isinstance(value, (bool, np.bool_)):  # an index to older versions of NumPy
             raise TypeError
         number = operator.index(value)
     except TypeError:

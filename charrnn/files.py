@@ -16,7 +16,6 @@ import glob
 import json
 import os
 import reprlib
-import secrets
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -217,7 +216,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], recor
 @contextlib.contextmanager
 def _replacement(path: Path) -> Iterator[Any]:
     """A file that takes the place of that at `path` once it is whole and on the disk."""
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
+    temporary = path.with_name(f".{path.name[:100]}.{os.urandom(8).hex()}.part")
     try:
         with open(temporary, "xb") as file:
             with contextlib.suppress(OSError):

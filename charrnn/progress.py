@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -50,6 +49,8 @@ class Progress:
                 dynamic_ncols=True,
                 delay=1e-9,
             )
+        import shutil  # here, for it imports all of the compressors
+
         self.bar.set_description_str(self._describe(report, shutil.get_terminal_size().columns), refresh=False)
         self.bar.update(report.done - self.bar.n)
 

@@ -7,7 +7,6 @@ Python; the loop here looks in every tenth of a second to report, to validate, t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import os
 import time
@@ -837,6 +836,8 @@ class _Run:
 
 def _fingerprint(*streams: corpus.Corpus | None) -> str:
     """A hash of what is trained and validated on."""
+    import hashlib  # here, for it imports OpenSSL
+
     digest = hashlib.blake2b(digest_size=16)
     for stream in streams:
         if stream is not None:
