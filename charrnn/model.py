@@ -101,8 +101,9 @@ class CharRNN:
         Layers, L.
     dtype : "float32" or "float64"
     seed : int
-        Of the initial parameters: uniform in +-1/sqrt(H), as PyTorch's, but for `rnn.weight_ih_l0`, uniform in +-1. Its
-        input is one symbol of V, not H units of about 1, and what it adds to a unit's input is to matter beside them.
+        Of the initial parameters: uniform in +-1/sqrt(H), as PyTorch's, but for `rnn.weight_ih_l0`. Its input is one
+        symbol of V, not H units of about 1, and what it adds to a unit's input is to matter beside them: it is uniform
+        in +-H/32 of a tanh RNN, kept between 1 and 8, and in +-H/200 of a GRU or an LSTM, kept between 1 and 2.5.
 
     Attributes
     ----------
@@ -132,9 +133,11 @@ class CharRNN:
         self._lay_out(vocabulary, cell, hidden_size, num_layers, dtype)
         self._allocate()
         rng = np.random.default_rng(integer("seed", seed, 0, None))
-        bound = 1 / math.sqrt(self.hidden_size)
+        H = self.hidden_size
+        input_bound = min(max(H / 32, 1), 8) if self.cell == "rnn" else min(max(H / 200, 1), 2.5)
         for name, parameter in self.state_dict().items():
-            parameter[...] = rng.uniform(-1, 1, parameter.shape) * (1 if name == "rnn.weight_ih_l0" else bound)
+            bound = input_bound if name == "rnn.weight_ih_l0" else 1 / math.sqrt(H)
+            parameter[...] = rng.uniform(-1, 1, parameter.shape) * bound
 
     def _lay_out(
         self, vocabulary: Vocabulary | str, cell: str, hidden_size: int, num_layers: int, dtype: npt.DTypeLike

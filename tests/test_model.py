@@ -38,6 +38,19 @@ def random_model(vocabulary, hidden_size, num_layers=1, dtype="float64", seed=0,
     return model
 
 
+@pytest.mark.parametrize(
+    ("cell", "hidden_size", "input_bound"),
+    [("rnn", 16, 1), ("rnn", 64, 2), ("rnn", 512, 8), ("gru", 64, 1), ("gru", 512, 2.5), ("lstm", 300, 1.5)],
+)
+def test_initial_parameters_fill_their_bounds(cell, hidden_size, input_bound):
+    model = CharRNN("abc", cell=cell, hidden_size=hidden_size, num_layers=2, seed=1)
+    for name, parameter in model.state_dict().items():
+        bound = input_bound if name == "rnn.weight_ih_l0" else hidden_size**-0.5
+        assert abs(parameter).max() <= bound
+        if parameter.size > 30:
+            assert parameter.min() < -0.8 * bound and parameter.max() > 0.8 * bound, name
+
+
 def test_public_names_are_there_without_being_imported():
     for name in charrnn.__all__:
         assert getattr(charrnn, name).__module__.startswith("charrnn.")
