@@ -80,7 +80,7 @@ def test_bytes_a_path_and_a_str_train_the_same_model(tmp_path):
 
 @pytest.mark.skipif(not TINY_SHAKESPEARE.exists(), reason="tiny Shakespeare is not here")
 def test_tiny_shakespeare_is_learnt_beyond_its_letter_pairs():
-    model = train(TINY_SHAKESPEARE, hidden_size=128, epochs=2)
+    model = train(TINY_SHAKESPEARE, hidden_size=128, epochs=1)
     text = TINY_SHAKESPEARE.read_text()
     assert model.evaluate(text[int(len(text) * 0.9) :]).loss < 2.1  # of pairs: 2.45
 
