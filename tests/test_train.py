@@ -351,6 +351,16 @@ def test_rule_of_defaults_is_one_of_size_alone():
         assert train.__kwdefaults__.keys() >= rule.keys()
 
 
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_a_tanh_rnn_keeps_to_the_rule_but_for_dropout(cell):
+    text, reports = SONG * 4, []
+    train(text, cell=cell, hidden_size=8, epochs=0.01, val_fraction=0, callback=reports.append)
+    settings, rule = reports[-1].settings, defaults(len(text) - 1)
+    assert rule["dropout"] > 0 and rule["weight_decay"] > 0
+    assert settings.weight_decay == rule["weight_decay"]
+    assert settings.dropout == (0 if cell == "rnn" else rule["dropout"])
+
+
 def test_settings_name_arguments_of_train():
     names = {field.name for field in dataclasses.fields(charrnn.train.Settings)}
     assert names <= train.__kwdefaults__.keys()
