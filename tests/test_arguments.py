@@ -508,7 +508,7 @@ def test_a_vocabulary_of_50_000_and_a_prompt_of_100_000_characters():
     prompt = characters * 2
     for options in ({}, {"top_k": 3}, {"top_p": 0.5}):
         assert len(model.sample(prompt, 3, rng=0, **options)) == 3
-    assert len(model.log_prob(prompt[-10_000:])) == 9_999
+    assert len(model.log_prob(prompt)) == len(prompt) - 1
 
 
 @pytest.mark.parametrize("layout", [np.asfortranarray, lambda a: np.repeat(a, 2, 1)[:, ::2], lambda a: a[::-1][::-1]])
