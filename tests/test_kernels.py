@@ -180,11 +180,12 @@ BATCH_SIZES = (1, 2, 3, 5, 6, 7, 8, 9, 13, 17)
 SEQ_LENGTHS = (1, 2, 33)
 VOCAB_SIZES = (1, 2, 5, 65, 130)
 
-# More than 128 rows of a product, 256 positions, 128 rows of a gradient that is too large to be read in place; four
-# whole panels; H whose stride would be a multiple of 256.
+# More than 128 rows of a product, 256 positions, 256 positions of one step, 128 rows of a gradient that is too large to
+# be read in place; four whole panels; H whose stride would be a multiple of 256.
 LARGE_SIZES = [
     (3, 130, 300, 17, 2, True),
     (130, 3, 2, 33, 2, True),
+    (2, 300, 5, 9, 2, True),
     (1, 1, 5, 130, 2, False),
     (2, 2, 65, 131, 2, True),
     (5, 13, 65, 131, 2, True),

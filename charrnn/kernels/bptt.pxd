@@ -3,13 +3,16 @@
 
     forward              h[t] = cell(x[t], h[t-1]) for every layer
     head                 logits, loss, and the gradient that comes down from them
-    backward             BPTT: dz[t] from the head and from dz[t+1], t = T-1 ... 0
     head_gradients       dweight, dbias of the head
+    backward             BPTT: dz[t] from the head and from dz[t+1], t = T-1 ... 0
     weight_gradients     those of the layers: sums over all T B positions
 
 Shapes: as in network.pxd.
 
-Design. Rows of the batch know nothing of one another in `forward` and `backward`, positions nothing in `head`,
+Design. All of it goes by chunks of steps, some BLOCK_K positions: the first three for each chunk forward in time, the
+last two for each chunk back, so that what one writes is still in the cache when the next one reads it.
+
+Rows of the batch know nothing of one another in `forward` and `backward`, positions nothing in `head`,
 and the elements of a weight gradient nothing in the last two. So each function does the share of one thread, a
 range of rows, positions or columns, between barriers; no sum is split between threads, and the bits of the
 result do not depend on their number. What must be done one step after another is just h[t-1] W_hh and
@@ -22,7 +25,7 @@ Where an input is END, the state before it is zero: its row takes no part in h[t
 The input of layer 0 is a symbol, so its product is a row of the transposed weight_ih.
 """
 from libc.stdint cimport uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from charrnn.kernels.cells cimport LSTM, Step, cell_backward, cell_forward, gates_of, recurrent_slot
 from charrnn.kernels.gemm cimport (
@@ -32,6 +35,7 @@ from charrnn.kernels.gemm cimport (
     TILE_VECTORS,
     Matrix,
     Panels,
+    heights_of,
     in_place,
     matrix,
     multiply,
@@ -50,6 +54,7 @@ from charrnn.kernels.network cimport (
     Layer,
     Work,
     backward_factor,
+    carry_rows,
     dh_rows,
     dz_rows,
     forward_factor,
@@ -62,7 +67,7 @@ from charrnn.kernels.network cimport (
     state_rows,
     z_rows,
 )
-from charrnn.kernels.simd cimport LANES, real, vload, vreal, vsplat, vstore, vsum
+from charrnn.kernels.simd cimport LANES, TILE_ROWS, real, vload, vreal, vsplat, vstore, vsum
 from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forward
 from charrnn.kernels.threads cimport barrier_wait
 
@@ -79,9 +84,11 @@ cdef enum:
     OPERATIONS_TO_MEET = 300_000
 
 
-# What is a thread's of a step: rows b0 ... b1, and the units first ... stop of them.
+# What is a thread's of the steps t0 ... t1: rows b0 ... b1, and the units first ... stop of them.
 cdef struct Part:
     int rank
+    Py_ssize_t t0
+    Py_ssize_t t1
     Py_ssize_t b0
     Py_ssize_t b1
     Py_ssize_t first
@@ -96,11 +103,13 @@ cdef inline bint shares_columns(Work *w, int threads) noexcept nogil:
     return threads > 1 and w.batch_size < ROWS_TO_SHARE * threads and operations >= OPERATIONS_TO_MEET * threads
 
 
-cdef inline Part part_of(Work *w, int rank, int threads) noexcept nogil:
+cdef inline Part part_of(Work *w, int rank, int threads, Py_ssize_t t0, Py_ssize_t t1) noexcept nogil:
     cdef Part part
     cdef Py_ssize_t B = w.batch_size, H = w.sizes.hidden_size, panel = TILE_VECTORS * LANES
     cdef Py_ssize_t panels = (H + panel - 1) // panel
     part.rank = rank
+    part.t0 = t0
+    part.t1 = t1
     part.together = shares_columns(w, threads)
     if part.together:
         part.b0 = 0
@@ -157,24 +166,24 @@ cdef inline const real *rows_without_end(
         return rows
     for b in range(part.b0, part.b1):
         if is_end(w, t, b):
-            memset(part.no_end + b * stride, 0, stride * sizeof(real))
+            zero_row(stride, part.no_end + b * stride)
         else:
             memcpy(part.no_end + b * stride, rows + b * stride, stride * sizeof(real))
     return part.no_end
 
 
-cdef inline void product_of_all_steps(
+cdef inline void product_of_steps(
     Work *w,
     Part *part,
-    const real *a,              # IN (T, B, a_stride)
+    const real *a,              # IN (T, B, a_stride), from step t0 on
     Py_ssize_t a_stride,
     Panels b,                   # IN (H, H)
     bint add,                   # to what c holds
-    real *c,                    # OUT (T, B, c_stride)
+    real *c,                    # OUT (T, B, c_stride), from step t0 on
     Py_ssize_t c_stride,
 ) noexcept nogil:
-    """c := a.b, or c += a.b: this thread's part of each step."""
-    cdef Py_ssize_t H = w.sizes.hidden_size, B = w.batch_size, T = w.seq_length, t, i, row, rows
+    """c := a.b, or c += a.b: this thread's part of the steps t0 ... t1."""
+    cdef Py_ssize_t H = w.sizes.hidden_size, B = w.batch_size, T = part.t1 - part.t0, t, i, row, rows
     cdef Py_ssize_t b0 = part.b0, b1 = part.b1
     cdef const real *start[BLOCK_M]
     if b0 == 0 and b1 == B:     # one product of T B rows
@@ -220,6 +229,13 @@ cdef inline void dropout_forward(Work *w, Part *part, Py_ssize_t layer, Py_ssize
             up[b * ld + j] = h[b * ld + j] * mask[b * ld + j]
 
 
+cdef inline Panels alternating(Work *w, Py_ssize_t t, Panels b) noexcept nogil:
+    """From the first panel on at one step, from the last at the next, which finds some of them still in the cache. With
+    more rows it is the arithmetic that takes the time."""
+    b.last_first = w.batch_size <= TILE_ROWS and (w.steps_before + t) % 2
+    return b
+
+
 cdef inline Step step_of(Work *w, Py_ssize_t layer, Py_ssize_t t, Py_ssize_t b) noexcept nogil:
     """What step t of a layer touches for row b."""
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, last = gates_of(w.sizes.cell) - 1
@@ -232,15 +248,13 @@ cdef inline Step step_of(Work *w, Py_ssize_t layer, Py_ssize_t t, Py_ssize_t b) 
         s.x += w.inputs[t * w.batch_size + b] * w.sizes.gates_stride + last * H
     s.h_prev = w.zeros if ended else state_rows(w, layer, t) + b * ld
     s.h = state_rows(w, layer, t + 1) + b * ld
-    s.c_prev = s.c = s.dh = s.dh_prev = s.dc = NULL
+    s.c_prev = s.c = s.dh = s.carry = NULL
     if w.sizes.cell == LSTM:
         s.c_prev = w.zeros if ended else memory_rows(w, layer, t) + b * ld
         s.c = memory_rows(w, layer, t + 1) + b * ld
     if w.backward:
         s.dh = dh_rows(w, layer, t) + b * ld
-        s.dh_prev = NULL if ended or t == 0 else dh_rows(w, layer, t - 1) + b * ld
-        if w.sizes.cell == LSTM:
-            s.dc = w.dc + b * ld
+        s.carry = carry_rows(w, layer) + b * ld
     return s
 
 
@@ -260,23 +274,23 @@ cdef inline void recurrent_products(Work *w, Part *part, Py_ssize_t layer, Py_ss
             else:
                 part.start[b] = z + b * zs + slot * ld + part.first
         multiply(part.b1 - part.b0, part.stop - part.first, H, matrix(h_prev + part.b0 * ld, ld, 1),
-                 panels_from(forward_factor(w, layer, True, g), part.first), part.start + part.b0,
+                 panels_from(alternating(w, t, forward_factor(w, layer, True, g)), part.first), part.start + part.b0,
                  z + part.b0 * zs + slot * ld + part.first, zs)
 
 
-cdef inline void forward(Work *w, int rank, int threads) noexcept nogil:
-    """h of every layer and step, for this thread's part."""
+cdef inline void forward(Work *w, int rank, int threads, Py_ssize_t t0, Py_ssize_t t1) noexcept nogil:
+    """h of every layer at the steps t0 ... t1, for this thread's part."""
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, l, t, b, g, j
-    cdef Part part = part_of(w, rank, threads)
+    cdef Part part = part_of(w, rank, threads, t0, t1)
     cdef Step step
     if part.b0 == part.b1:
         return
     for l in range(w.sizes.num_layers):
         if l > 0:
             for g in range(gates_of(w.sizes.cell)):
-                product_of_all_steps(w, &part, output_rows(w, l - 1, 0), ld, forward_factor(w, l, False, g), False,
-                                     z_rows(w, l, 0) + g * ld, slots_stride(w))
-        for t in range(w.seq_length):
+                product_of_steps(w, &part, output_rows(w, l - 1, t0), ld, forward_factor(w, l, False, g), False,
+                                 z_rows(w, l, t0) + g * ld, slots_stride(w))
+        for t in range(t0, t1):
             recurrent_products(w, &part, l, t)
             for b in range(part.b0, part.b1):
                 step = step_of(w, l, t, b)
@@ -309,7 +323,7 @@ cdef inline void head_forward(
     cdef Py_ssize_t width = round_up(count, LANES)
     cdef real *h_panel = w.scratch + rank * w.scratch_size
     pack_panel(H, width, count, matrix(output_rows(w, w.sizes.num_layers - 1, 0) + position * ld, 1, ld), h_panel)
-    multiply_panels(V, width, H, matrix(head_of(&w.sizes, w.parameters).weight, ld, 1), packed(H, h_panel), NULL, 0,
+    multiply_panels(heights_of(V), width, H, matrix(head_of(&w.sizes, w.parameters).weight, ld, 1), packed(H, h_panel), NULL, 0,
                     logits, w.logits_stride)
 
 
@@ -353,56 +367,55 @@ cdef inline void apply_mask(
 # Backward ---------------------------------------------------------------------------------------------------
 
 
-cdef inline void backward(Work *w, int rank, int threads) noexcept nogil:
-    """Backpropagation through time: dz of every layer and step, for this thread's part.
+cdef inline void backward(Work *w, int rank, int threads, Py_ssize_t t0, Py_ssize_t t1) noexcept nogil:
+    """Backpropagation through time: dz of every layer at the steps t1 - 1 ... t0, for this thread's part.
 
-    dz[t] is the cell's, from dh[t] and dc[t]; dh[t-1] is from above, + dz[t].W_hh; the layer below receives dz.W_ih.
+    dh[t] is from above, + dz[t+1].W_hh; dz[t] is the cell's; the layer below receives dz.W_ih.
     """
     cdef Py_ssize_t ld = w.sizes.stride, l, t, b, g
-    cdef Part part = part_of(w, rank, threads)
+    cdef Part part = part_of(w, rank, threads, t0, t1)
     if part.b0 == part.b1:
         return
     for l in range(w.sizes.num_layers - 1, -1, -1):
-        if w.sizes.cell == LSTM:
+        if t1 == w.seq_length:
             for b in range(part.b0, part.b1):
-                memset(w.dc + b * ld + part.first, 0, (part.stop - part.first) * sizeof(real))
-        for t in range(w.seq_length - 1, -1, -1):
+                zero_row(part.stop - part.first, carry_rows(w, l) + b * ld + part.first)
+        for t in range(t1 - 1, t0 - 1, -1):
             backward_step(w, &part, l, t)
             poll(w, rank, 2.0 * w.batch_size * gates_of(w.sizes.cell) * w.sizes.hidden_size * w.sizes.hidden_size)
             if stops(w, &part):
                 return
         if l > 0:
             for g in range(gates_of(w.sizes.cell)):
-                product_of_all_steps(w, &part, dz_rows(w, l, 0) + g * ld, slots_stride(w),
-                                     backward_factor(w, l, False, g), g > 0, dh_rows(w, l - 1, 0), ld)
+                product_of_steps(w, &part, dz_rows(w, l, t0) + g * ld, slots_stride(w),
+                                 backward_factor(w, l, False, g), g > 0, dh_rows(w, l - 1, t0), ld)
             if w.dropout > 0:
-                for t in range(w.seq_length):
+                for t in range(t0, t1):
                     apply_mask(part.b1 - part.b0, part.first, part.stop, ld,
                                mask_rows(w, l - 1, t) + part.b0 * ld, dh_rows(w, l - 1, t) + part.b0 * ld)
 
 
 cdef inline void backward_step(Work *w, Part *part, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
-    """dz[t], and what it brings to dh[t-1]."""
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, zs = slots_stride(w), g, b, j
+    """What dz[t+1] brings to dh[t], then dz[t]."""
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, zs = slots_stride(w), g, b
+    cdef real *dh = dh_rows(w, layer, t)
     cdef const real *dz
     cdef Step step
+    if t + 1 < w.seq_length:
+        for b in range(part.b0, part.b1):
+            part.start[b] = dh + b * ld + part.first
+        dz = rows_without_end(w, part, dz_rows(w, layer, t + 1), zs, t + 1)
+        for g in range(gates_of(w.sizes.cell)):
+            multiply(part.b1 - part.b0, part.stop - part.first, H,
+                     matrix(dz + part.b0 * zs + recurrent_slot(w.sizes.cell, g) * ld, zs, 1),
+                     panels_from(alternating(w, t, backward_factor(w, layer, True, g)), part.first), part.start + part.b0,
+                     dh + part.b0 * ld + part.first, ld)
     for b in range(part.b0, part.b1):
         step = step_of(w, layer, t, b)
         cell_backward(w.sizes.cell, part.first, part.stop, ld, &step)
-        if w.sizes.cell == LSTM and is_end(w, t, b):
-            for j in range(part.first, part.stop):
-                step.dc[j] = 0
+        if is_end(w, t, b):
+            zero_row(part.stop - part.first, step.carry + part.first)
     meet(w, part)
-    if t == 0:
-        return
-    for b in range(part.b0, part.b1):
-        part.start[b] = dh_rows(w, layer, t - 1) + b * ld + part.first
-    dz = rows_without_end(w, part, dz_rows(w, layer, t), zs, t)
-    for g in range(gates_of(w.sizes.cell)):
-        multiply(part.b1 - part.b0, part.stop - part.first, H,
-                 matrix(dz + part.b0 * zs + recurrent_slot(w.sizes.cell, g) * ld, zs, 1),
-                 panels_from(backward_factor(w, layer, True, g), part.first), part.start + part.b0,
-                 dh_rows(w, layer, t - 1) + part.b0 * ld + part.first, ld)
 
 
 # Weight gradients: some rows of each are a thread's ---------------------------------------------------------
@@ -444,16 +457,19 @@ cdef inline void layer_gradients(
     int threads,
     Py_ssize_t layer,
     bint recurrent,
-    const real *x,              # IN (T B, H)
+    Py_ssize_t t0,
+    Py_ssize_t t1,
+    const real *x,              # IN (T B, H), from step t0 on
     real *dweight,              # OUT (G H, H)
 ) noexcept nogil:
-    """dweight := sum dz[t]^T.x[t] of weight_hh, or of weight_ih (layer > 0).
+    """dweight := sum dz[t]^T.x[t] of weight_hh, or of weight_ih (layer > 0); += but for the last chunk.
 
     A block of BLOCK_K steps of x is packed once for all gates, and BLOCK_M columns of dz at a time, which stay in L2
     while the panels of x go by.
     """
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, zs = slots_stride(w), N = w.seq_length * w.batch_size
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, zs = slots_stride(w), N = (t1 - t0) * w.batch_size
     cdef Py_ssize_t first = H * rank // threads, stop = H * (rank + 1) // threads, step, steps, g, row, rows, i
+    cdef Py_ssize_t blocks = (N + BLOCK_K - 1) // BLOCK_K, block = (N + blocks - 1) // blocks
     cdef bint small = N * zs * <Py_ssize_t>sizeof(real) <= IN_PLACE_BYTES
     cdef real *panels = w.scratch + rank * w.scratch_size
     cdef real *tiles = panels + BLOCK_K * round_up(H, LANES)
@@ -461,26 +477,26 @@ cdef inline void layer_gradients(
     cdef Panels b
     cdef Matrix a
     cdef real *c
-    for step from 0 <= step < N by BLOCK_K:
-        steps = min(<Py_ssize_t>BLOCK_K, N - step)
+    for step from 0 <= step < N by block:
+        steps = min(block, N - step)
         b = in_place(x + step * ld, ld)
         if not small or (recurrent and w.end >= 0):
             pack(steps, H, matrix(x + step * ld, ld, 1), panels)
             b = packed(steps, panels)
             if recurrent and w.end >= 0:
-                zero_ends(w, step, steps, panels)
+                zero_ends(w, t0 * w.batch_size + step, steps, panels)
         for g in range(gates_of(w.sizes.cell)):
             for row from first <= row < stop by BLOCK_M:
                 rows = min(<Py_ssize_t>BLOCK_M, stop - row)
                 c = dweight + (g * H + row) * ld
                 for i in range(rows):
                     start[i] = c + i * ld
-                a = matrix(dz_rows(w, layer, 0) + step * zs + row
+                a = matrix(dz_rows(w, layer, t0) + step * zs + row
                            + (recurrent_slot(w.sizes.cell, g) if recurrent else g) * ld, 1, zs)
                 if not small:
                     pack_rows(rows, steps, a, tiles)
                     a = packed_rows(tiles)
-                multiply(rows, H, steps, a, b, start if step > 0 else NULL, c, ld)
+                multiply(rows, H, steps, a, b, start if step > 0 or t1 < w.seq_length else NULL, c, ld)
                 poll(w, rank, 2.0 * rows * H * steps * threads)
                 if w.interrupted:
                     return
@@ -495,63 +511,85 @@ cdef inline void zero_ends(Work *w, Py_ssize_t first, Py_ssize_t count, real *pa
         column = 0
         while column < H:
             width = panel_width(H, column)
-            memset(panels + column * count + i * width, 0, width * sizeof(real))
+            zero_row(width, panels + column * count + i * width)
             column += width
 
 
-cdef inline void weight_gradients(Work *w, int rank, int threads) noexcept nogil:
-    """dweight_hh = sum dz[t]^T.h[t-1], dweight_ih = sum dz[t]^T.x[t], dbias = sum dz[t]; all overwritten."""
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, N = w.seq_length * w.batch_size, zs = slots_stride(w)
+cdef inline void weight_gradients(Work *w, int rank, int threads, Py_ssize_t t0, Py_ssize_t t1) noexcept nogil:
+    """dweight_hh = sum dz[t]^T.h[t-1], dweight_ih = sum dz[t]^T.x[t], dbias = sum dz[t]: the terms of the steps
+    t0 ... t1, added up over the chunks."""
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, N = (t1 - t0) * w.batch_size, zs = slots_stride(w)
     cdef Py_ssize_t V = w.sizes.vocab_size, l, g, slot
     # Of the sums that are no products, some columns: whole cache lines.
     cdef Py_ssize_t line = CACHE_LINE // <Py_ssize_t>sizeof(real)
     cdef Py_ssize_t first = min(H, round_up(H * rank // threads, line))
     cdef Py_ssize_t stop = min(H, round_up(H * (rank + 1) // threads, line))
+    cdef bint add = t1 < w.seq_length
     cdef const real *dz
     cdef Layer d
     for l in range(w.sizes.num_layers):
         d = layer_of(&w.sizes, w.gradients, l)
-        layer_gradients(w, rank, threads, l, True, state_rows(w, l, 0), d.weight_hh)
+        layer_gradients(w, rank, threads, l, True, t0, t1, state_rows(w, l, t0), d.weight_hh)
         if l > 0:
-            layer_gradients(w, rank, threads, l, False, output_rows(w, l - 1, 0), d.weight_ih)
+            layer_gradients(w, rank, threads, l, False, t0, t1, output_rows(w, l - 1, t0), d.weight_ih)
         if first == stop:
             continue
         for g in range(gates_of(w.sizes.cell)):
             slot = recurrent_slot(w.sizes.cell, g)
-            dz = dz_rows(w, l, 0)
+            dz = dz_rows(w, l, t0)
             if l == 0:
-                sum_by_symbol(w, first, stop, dz + g * ld, zs, d.weight_ih + g * H)
-                # Every position has one symbol: the sum over symbols is the sum over positions.
-                sum_rows(V, first, stop, d.weight_ih + g * H, w.sizes.gates_stride, d.bias_ih + g * H)
-            else:
-                sum_rows(N, first, stop, dz + g * ld, zs, d.bias_ih + g * H)
-            if slot == g:
+                sum_by_symbol(w, t0, t1, first, stop, dz + g * ld, zs, d.weight_ih + g * H)
+            if l > 0 or V > w.seq_length * w.batch_size:
+                sum_rows(N, first, stop, dz + g * ld, zs, add, d.bias_ih + g * H)
+            elif t0 == 0:   # every position has one symbol: the sum over symbols is the sum over positions
+                sum_rows(V, first, stop, d.weight_ih + g * H, w.sizes.gates_stride, False, d.bias_ih + g * H)
+            if slot != g:
+                sum_rows(N, first, stop, dz + slot * ld, zs, add, d.bias_hh + g * H)
+            elif t0 == 0:
                 memcpy(d.bias_hh + g * H + first, d.bias_ih + g * H + first, (stop - first) * sizeof(real))
-            else:
-                sum_rows(N, first, stop, dz + slot * ld, zs, d.bias_hh + g * H)
 
 
 cdef inline void sum_rows(
-    Py_ssize_t rows, Py_ssize_t first, Py_ssize_t stop, const real *x, Py_ssize_t stride, real *sums
+    Py_ssize_t rows, Py_ssize_t first, Py_ssize_t stop, const real *x, Py_ssize_t stride, bint add, real *sums
 ) noexcept nogil:
-    """sums[first:stop] := those columns of x, added up over its rows."""
+    """sums[first:stop] := those columns of x, added up over its rows; or +=."""
     cdef Py_ssize_t row
-    memset(sums + first, 0, (stop - first) * sizeof(real))
+    if not add:
+        zero_row(stop - first, sums + first)
     for row in range(rows):
         add_row(stop - first, x + row * stride + first, sums + first)
 
 
 cdef inline void sum_by_symbol(
-    Work *w, Py_ssize_t first, Py_ssize_t stop, const real *dz, Py_ssize_t dz_stride, real *sums
+    Work *w,
+    Py_ssize_t t0,
+    Py_ssize_t t1,
+    Py_ssize_t first,
+    Py_ssize_t stop,
+    const real *dz,             # IN (T, B, dz_stride), from step t0 on
+    Py_ssize_t dz_stride,
+    real *sums,                 # OUT (V, gates_stride)
 ) noexcept nogil:
-    """sums[v, first:stop] := those columns of dz, added up over the positions whose input is v."""
+    """sums[v, first:stop] := those columns of dz, added up over the positions whose input is v; += but for the last
+    chunk."""
     cdef Py_ssize_t stride = w.sizes.gates_stride, j, width, v, i
+    cdef const int *inputs = w.inputs + t0 * w.batch_size
     for j from first <= j < stop by GATHER_COLUMNS:
         width = min(<Py_ssize_t>GATHER_COLUMNS, stop - j)
-        for v in range(w.sizes.vocab_size):
-            memset(sums + v * stride + j, 0, width * sizeof(real))
-        for i in range(w.seq_length * w.batch_size):
-            add_row(width, dz + i * dz_stride + j, sums + w.inputs[i] * stride + j)
+        if t1 == w.seq_length:
+            for v in range(w.sizes.vocab_size):
+                zero_row(width, sums + v * stride + j)
+        for i in range((t1 - t0) * w.batch_size):
+            add_row(width, dz + i * dz_stride + j, sums + inputs[i] * stride + j)
+
+
+cdef inline void zero_row(Py_ssize_t width, real *x) noexcept nogil:
+    """x := 0. Compilers make a string instruction of memset, which takes as long as a row of some hundred numbers."""
+    cdef Py_ssize_t whole = width // LANES * LANES, j
+    for j from 0 <= j < whole by LANES:
+        vstore(x + j, vsplat(0))
+    for j in range(whole, width):
+        x[j] = 0
 
 
 cdef inline void add_row(Py_ssize_t width, const real *x, real *sums) noexcept nogil:
@@ -568,18 +606,24 @@ cdef inline void add_row(Py_ssize_t width, const real *x, real *sums) noexcept n
 
 cdef inline void loss_and_gradients(Work *w, int rank, int threads) noexcept nogil:
     """losses and, where w.backward, gradients of their mean; after pack_parameters and a barrier."""
-    cdef Py_ssize_t N = w.seq_length * w.batch_size, first, count
-    forward(w, rank, threads)
-    barrier_wait(&w.barrier)
-    for first from 0 <= first < N by w.block:
-        count = min(w.block, N - first)
-        head(w, rank, threads, first, count)
+    cdef Py_ssize_t T = w.seq_length, B = w.batch_size, chunks = (T + w.chunk - 1) // w.chunk
+    cdef Py_ssize_t steps = (T + chunks - 1) // chunks, t, stop, first, count
+    for t from 0 <= t < T by steps:
+        stop = min(t + steps, T)
+        forward(w, rank, threads, t, stop)
         barrier_wait(&w.barrier)
-        if w.backward:
-            head_gradients(w, rank, threads, first, count)
-            if first + count < N:
-                barrier_wait(&w.barrier)
-    if w.backward:
-        backward(w, rank, threads)
+        for first from t * B <= first < stop * B by w.block:
+            count = min(w.block, stop * B - first)
+            head(w, rank, threads, first, count)
+            barrier_wait(&w.barrier)
+            if w.backward:
+                head_gradients(w, rank, threads, first, count)
+                if first + count < stop * B:
+                    barrier_wait(&w.barrier)
+    if not w.backward:
+        return
+    for t from (chunks - 1) * steps >= t >= 0 by steps:
+        stop = min(t + steps, T)
+        backward(w, rank, threads, t, stop)
         barrier_wait(&w.barrier)
-        weight_gradients(w, rank, threads)
+        weight_gradients(w, rank, threads, t, stop)

@@ -39,8 +39,7 @@ cdef struct Step:
     const real *c_prev
     real *c
     real *dh                    # where the cell has one slot, that slot is dh
-    real *dh_prev               # or NULL
-    real *dc                    # from the step after, then for the step before
+    real *carry                 # what comes from the step after without a product, then what goes to the step before
 
 
 cdef inline void cell_forward(
@@ -58,10 +57,10 @@ cdef inline void cell_forward(
 cdef inline void cell_backward(
     Cell cell, Py_ssize_t first, Py_ssize_t stop, Py_ssize_t stride, Step *s
 ) noexcept nogil:
-    """The gradients of the products in their slots, from dh and dc; what comes to dh_prev and dc without a product."""
+    """The gradients of the products in their slots, from dh and the carry; the carry for the step before."""
     if cell == RNN:
         rnn_backward(first, stop, s.h, s.dh)
     elif cell == GRU:
-        gru_backward(first, stop, stride, s.slots, s.h_prev, s.dh, s.dh_prev)
+        gru_backward(first, stop, stride, s.slots, s.h_prev, s.dh, s.carry)
     else:
-        lstm_backward(first, stop, stride, s.slots, s.c_prev, s.c, s.dh, s.dc)
+        lstm_backward(first, stop, stride, s.slots, s.c_prev, s.c, s.dh, s.carry)

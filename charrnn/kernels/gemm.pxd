@@ -13,8 +13,6 @@ is what makes the results independent of the number of threads, bit for bit.
 The tile is the one of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008), and of
 its successors.
 """
-from libc.string cimport memset
-
 from charrnn.kernels.simd cimport (
     HAS_TRANSPOSE,
     LANES,
@@ -53,6 +51,7 @@ cdef struct Panels:
     Py_ssize_t row_stride       # from one k to the next
     Py_ssize_t panel_stride     # from one panel to the next
     Py_ssize_t tail_stride      # row_stride of a last panel that is one vector wide
+    bint last_first             # in which order a product goes through them
 
 
 cdef inline Matrix matrix(const real *data, Py_ssize_t row_stride, Py_ssize_t column_stride) noexcept nogil:
@@ -81,6 +80,7 @@ cdef inline Panels packed(Py_ssize_t k, const real *panels) noexcept nogil:
     b.row_stride = TILE_VECTORS * LANES
     b.panel_stride = k * TILE_VECTORS * LANES
     b.tail_stride = LANES
+    b.last_first = False
     return b
 
 
@@ -91,6 +91,7 @@ cdef inline Panels in_place(const real *rows, Py_ssize_t stride) noexcept nogil:
     b.row_stride = stride
     b.panel_stride = TILE_VECTORS * LANES
     b.tail_stride = stride
+    b.last_first = False
     return b
 
 
@@ -104,18 +105,25 @@ cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t multiple) noexcept nogi
     return (n + multiple - 1) // multiple * multiple
 
 
-# Of tiles of nearly equal height, the taller ones first.
-cdef struct Heights:
-    Py_ssize_t tall
-    Py_ssize_t tall_rows        # all rows of tiles that are so tall; the others are one row less
+# A number in as few parts as can be of at most some size, which differ by one at most.
+cdef struct Split:
+    Py_ssize_t size             # of the larger parts
+    Py_ssize_t large            # how many are so large
+    Py_ssize_t small            # how many are one smaller
 
 
-cdef inline Heights heights_of(Py_ssize_t m) noexcept nogil:
-    cdef Py_ssize_t count = (m + TILE_ROWS - 1) // TILE_ROWS
-    cdef Heights heights
-    heights.tall = (m + count - 1) // count
-    heights.tall_rows = (m - (heights.tall - 1) * count) * heights.tall
-    return heights
+cdef inline Split split(Py_ssize_t n, Py_ssize_t most) noexcept nogil:
+    cdef Py_ssize_t parts = (n + most - 1) // most
+    cdef Split s
+    s.size = (n + parts - 1) // parts
+    s.large = n - (s.size - 1) * parts
+    s.small = parts - s.large
+    return s
+
+
+cdef inline Split heights_of(Py_ssize_t m) noexcept nogil:
+    """The tiles of m rows, the taller ones first."""
+    return split(m, TILE_ROWS)
 
 
 cdef inline Py_ssize_t panel_width(Py_ssize_t n, Py_ssize_t first) noexcept nogil:
@@ -134,6 +142,11 @@ cdef inline void pack_panel(
 ) noexcept nogil:
     """panel[i, j] := b[i, j]"""
     cdef Py_ssize_t whole = columns // LANES * LANES if b.column_stride == 1 else 0, i = 0, j
+    if whole == TILE_VECTORS * LANES:
+        for i in range(k):
+            for j in range(TILE_VECTORS):
+                vstore(panel + i * whole + j * LANES, vload(b.data + i * b.row_stride + j * LANES))
+        return
     if HAS_TRANSPOSE and b.row_stride == 1 and b.column_stride != 1:
         for i from 0 <= i < k - LANES + 1 by LANES:
             for j from 0 <= j < width by LANES:
@@ -183,23 +196,20 @@ cdef inline void pack(
 cdef inline void pack_rows(
     Py_ssize_t m,
     Py_ssize_t k,
-    Matrix a,                   # IN (m, k), its row_stride 1
+    Matrix a,                   # IN (m, k), its row_stride 1; readable for a vector behind each column
     real *tiles,                # OUT (m * k), and room for one vector more
 ) noexcept nogil:
     """Each tile of a, contiguous with the k index outermost, for packed_rows."""
-    cdef Heights heights = heights_of(m)
+    cdef Split heights = heights_of(m)
     cdef Py_ssize_t row = 0, _, rows, i
     cdef const real *source
     while row < m:
-        rows = heights.tall if row < heights.tall_rows else heights.tall - 1
+        rows = heights.size if row < heights.size * heights.large else heights.size - 1
         source = a.data + row
         for _ in range(k):
-            if row + round_up(rows, LANES) <= m:
-                for i from 0 <= i < rows by LANES:
-                    vstore(tiles + i, vload(source + i))
-            else:
-                for i in range(rows):
-                    tiles[i] = source[i]
+            vstore(tiles, vload(source))
+            for i from LANES <= i < rows by LANES:
+                vstore(tiles + i, vload(source + i))
             tiles += rows
             source += a.column_stride
         row += rows
@@ -229,11 +239,9 @@ cdef inline inlined tiles(
     for t in range(count):
         for i in range(rows):
             for v in range(panels * TILE_VECTORS + tail):
-                # c is often far away, states that nobody has touched yet: it comes while the sums are made.
+                # What the next tile writes is often far away, and often what it starts from: it comes meanwhile.
                 if v * LANES * <int>sizeof(real) % CACHE_LINE == 0:
-                    prefetch(c + i * c_stride + v * LANES)
-                    if t + 1 < count and start != NULL:
-                        prefetch(start[rows + i] + first + v * LANES)
+                    prefetch(c + (rows + i) * c_stride + v * LANES)
                 sums[i][v] = vload(start[i] + first + v * LANES) if start != NULL else vsplat(0)
         a_column = a.data
         for p in range(panels):
@@ -328,15 +336,14 @@ cdef inline void tiles_of_height(
         tiles(8, 1, 0, count, k, a, b, start, first, c, c_stride)
 
 
-cdef inline Py_ssize_t tile_width(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t first) noexcept nogil:
-    """Columns, a multiple of LANES, that tiles of these rows take at once from column `first` of n."""
-    cdef Py_ssize_t most = MAX_TILE_VECTORS if rows == 1 else 4 if rows == 2 else TILE_VECTORS
-    return min(most * LANES, round_up(n - first, LANES))
+cdef inline Py_ssize_t most_panels(Py_ssize_t rows) noexcept nogil:
+    """Panels that tiles of these rows take at once."""
+    return (MAX_TILE_VECTORS if rows == 1 else 4 if rows == 2 else TILE_VECTORS) // TILE_VECTORS
 
 
 cdef inline void multiply_panels(
-    Py_ssize_t m,
-    Py_ssize_t width,           # columns, by tile_width
+    Split heights,              # of tiles for the m rows
+    Py_ssize_t width,           # columns, a multiple of LANES and of at most most_panels(m)
     Py_ssize_t k,
     Matrix a,                   # IN (m, k)
     Panels b,                   # IN (k, width)
@@ -345,12 +352,11 @@ cdef inline void multiply_panels(
     real *c,                    # OUT (m, c_stride)
     Py_ssize_t c_stride,
 ) noexcept nogil:
-    """c[:, first:first + width] := start + a.b, by tiles of nearly equal height."""
-    cdef Heights heights = heights_of(m)
-    cdef Py_ssize_t row = heights.tall_rows
-    tiles_of_height(row // heights.tall, heights.tall, width // LANES, k, a, b, start, first, c + first, c_stride)
-    if row < m:
-        tiles_of_height((m - row) // (heights.tall - 1), heights.tall - 1, width // LANES, k, matrix_from(a, row, k), b,
+    """c[:, first:first + width] := start + a.b"""
+    cdef Py_ssize_t row = heights.size * heights.large
+    tiles_of_height(heights.large, heights.size, width // LANES, k, a, b, start, first, c + first, c_stride)
+    if heights.small > 0:
+        tiles_of_height(heights.small, heights.size - 1, width // LANES, k, matrix_from(a, row, k), b,
                         start + row if start != NULL else NULL, first, c + row * c_stride + first, c_stride)
 
 
@@ -365,13 +371,16 @@ cdef inline void multiply(
     Py_ssize_t c_stride,
 ) noexcept nogil:
     """c := start + a.b"""
-    cdef Py_ssize_t row, rows, first, width
+    cdef Py_ssize_t panel = TILE_VECTORS * LANES, row, rows, i, part, first, stop
+    cdef Split heights, widths
     for row from 0 <= row < m by BLOCK_M:
         rows = min(<Py_ssize_t>BLOCK_M, m - row)
-        first = 0
-        while first < n:
-            width = tile_width(rows, n, first)
-            multiply_panels(rows, width, k, matrix_from(a, row, k),
-                            panels_from(b, first), start + row if start != NULL else NULL, first, c + row * c_stride,
-                            c_stride)
-            first += width
+        heights = heights_of(rows)
+        widths = split((n + panel - 1) // panel, most_panels(rows))
+        for i in range(widths.large + widths.small):
+            # The narrower ones first: the last panel may be but one vector wide.
+            part = widths.large + widths.small - 1 - i if b.last_first else i
+            first = (part * widths.size - min(part, widths.small)) * panel
+            stop = min(n, first + (widths.size - (part < widths.small)) * panel)
+            multiply_panels(heights, round_up(stop - first, LANES), k, matrix_from(a, row, k), panels_from(b, first),
+                            start + row if start != NULL else NULL, first, c + row * c_stride, c_stride)

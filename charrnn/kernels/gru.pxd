@@ -42,8 +42,8 @@ cdef inline void gru_backward(
     Py_ssize_t stride,
     real *gates,                # IN r, u, n, p, OUT the gradients of what they are made from, (slots)
     const real *h_prev,         # IN (H)
-    const real *dh,             # IN (H)
-    real *dh_prev,              # IN OUT (H): dh u is added, which is not all of it; or NULL
+    const real *dh,             # IN (H), but for the carry
+    real *carry,                # IN dh u from the step after, OUT dh u: what h_prev receives without a product, (H)
 ) noexcept nogil:
     cdef Py_ssize_t j
     cdef vreal r, u, n, p, dh_j, dz_n
@@ -52,11 +52,10 @@ cdef inline void gru_backward(
         u = vload(gates + stride + j)
         n = vload(gates + 2 * stride + j)
         p = vload(gates + 3 * stride + j)
-        dh_j = vload(dh + j)
+        dh_j = vload(dh + j) + vload(carry + j)
         dz_n = dh_j * (<real>1 - u) * (<real>1 - n * n)
         vstore(gates + j, dz_n * p * (r * (<real>1 - r)))
         vstore(gates + stride + j, dh_j * (vload(h_prev + j) - n) * (u * (<real>1 - u)))
         vstore(gates + 2 * stride + j, dz_n)
         vstore(gates + 3 * stride + j, dz_n * r)
-        if dh_prev != NULL:
-            vstore(dh_prev + j, vload(dh_prev + j) + dh_j * u)
+        vstore(carry + j, dh_j * u)

@@ -59,9 +59,12 @@ DTYPE = np.dtype(np.float64 if REAL_IS_DOUBLE else np.float32)
 
 cdef enum:
     ALIGNMENT = 64              # bytes: a cache line, and the widest vector
+    LARGE_PAGE = 2 << 20        # bytes, on x86-64 and mostly on arm64
     PADDING = 16                # rows of a parameter are a multiple of this in every build
     # The first-level TLB of a core reaches about so far.
     TLB_REACH = 288 << 10
+    # The largest recurrent weights of a layer with which a pass goes by chunks of steps.
+    CHUNK_BYTES = 2 << 20
     # Logits held at once; with a larger vocabulary fewer positions fit.
     LOGITS = 1 << 22
     # Independent sums that hide the latency of a multiply-add: 4 cycles, two a cycle.
@@ -69,11 +72,15 @@ cdef enum:
 
 
 def aligned_zeros(Py_ssize_t n):
-    """A zeroed vector of n numbers that begins on a cache line."""
-    cdef Py_ssize_t size = sizeof(real)
-    array = np.zeros(n + ALIGNMENT // size, DTYPE)
+    """A zeroed vector of n numbers that begins on a cache line, or on a large page where it takes half of one."""
+    cdef Py_ssize_t size = sizeof(real), alignment = ALIGNMENT, least = 0
+    if n * size >= LARGE_PAGE // 2:
+        # For arrays from here on NumPy asks for large pages: fewer addresses to look up, and no two pages that share
+        # their places in the cache by chance.
+        alignment, least = LARGE_PAGE, 2 * LARGE_PAGE
+    array = np.zeros(max(n + alignment // size, least // size), DTYPE)
     cdef real[::1] view = array
-    cdef Py_ssize_t start = (-<Py_ssize_t>&view[0] % ALIGNMENT + ALIGNMENT) % ALIGNMENT // size
+    cdef Py_ssize_t start = (-<Py_ssize_t>&view[0] % alignment + alignment) % alignment // size
     return array[start:start + n]
 
 
@@ -242,8 +249,7 @@ cdef class Engine:
         self._lay_out(network, seq_length, batch_size, gradients is not None, dropout, num_threads)
         check_memory(self.num_bytes, hidden_size=network.hidden_size, num_layers=network.num_layers,
                      batch_size=batch_size, seq_length=seq_length, num_threads=num_threads)
-        # One array: for one so large NumPy asks for large pages, and some strides are so long that the core would wait
-        # for the addresses of small ones.
+        # One array, in large pages: some strides are so long that the core would wait for the addresses of small ones.
         cdef real[::1] buffer = aligned_zeros(<Py_ssize_t>(self.num_bytes / sizeof(real)))
         self._buffer = buffer
         self.free = &buffer[0]
@@ -270,7 +276,6 @@ cdef class Engine:
         """Everything but memory; num_bytes is what that will be."""
         cdef Work *w = &self.work
         cdef Sizes *s = &network.sizes
-        cdef double N = <double>seq_length * batch_size
         cdef Py_ssize_t panel = TILE_VECTORS * LANES
         self.network = network
         self.num_threads = num_threads
@@ -281,7 +286,11 @@ cdef class Engine:
         w.dropout = dropout
         # Where one tile takes all rows, to pack would cost as much as a product.
         w.in_place = batch_size <= TILE_ROWS and s.hidden_size * s.stride * sizeof(real) <= TLB_REACH
-        w.block = <Py_ssize_t>min(N, max(LOGITS // s.vocab_size, 1))
+        # Chunks of steps stay in the cache if the weights that each of them meets leave room there.
+        w.chunk = seq_length
+        if gates_of(s.cell) * s.hidden_size * s.stride * sizeof(real) <= CHUNK_BYTES:
+            w.chunk = min(seq_length, max(BLOCK_K // batch_size, 1))
+        w.block = <Py_ssize_t>min(<double>w.chunk * batch_size, max(LOGITS // s.vocab_size, 1))
         w.logits_block = min(<Py_ssize_t>BLOCK_K, round_up(w.block, panel))
         w.logits_stride = padded(w.logits_block)
         w.block = round_up(w.block, w.logits_block)
@@ -322,8 +331,7 @@ cdef class Engine:
         if w.backward:
             w.dh = self._reserve(L * N * row)
             w.backward_panels = self._reserve(panels)
-            if s.cell == LSTM:
-                w.dc = self._reserve(B * row)
+            w.carry = self._reserve(L * B * row)
 
     @property
     def seq_length(self):
@@ -385,7 +393,7 @@ cdef class Engine:
         cdef real[:, ::1] logits = array
         with nogil:
             pack_parameters(w, 0, 1)
-            forward(w, 0, 1)
+            forward(w, 0, 1, 0, w.seq_length)
             for position from 0 <= position < N by panel:
                 count = min(panel, N - position)
                 head_forward(w, 0, position, count, w.logits)
@@ -476,12 +484,12 @@ cdef void carry_state(Work *w, Py_ssize_t b0, Py_ssize_t b1, bint restart) noexc
     """The state of rows b0 ... b1 before the first step: the one after the last step, or zero."""
     cdef Py_ssize_t first = b0 * w.sizes.stride, size = (b1 - b0) * w.sizes.stride * sizeof(real), l
     for l in range(w.sizes.num_layers):
-        carry_rows(state_rows(w, l, 0) + first, state_rows(w, l, w.seq_length) + first, size, restart)
+        carry_over(state_rows(w, l, 0) + first, state_rows(w, l, w.seq_length) + first, size, restart)
         if w.sizes.cell == LSTM:
-            carry_rows(memory_rows(w, l, 0) + first, memory_rows(w, l, w.seq_length) + first, size, restart)
+            carry_over(memory_rows(w, l, 0) + first, memory_rows(w, l, w.seq_length) + first, size, restart)
 
 
-cdef inline void carry_rows(real *before, const real *after, size_t size, bint restart) noexcept nogil:
+cdef inline void carry_over(real *before, const real *after, size_t size, bint restart) noexcept nogil:
     if restart:
         memset(before, 0, size)
     else:
@@ -676,13 +684,12 @@ cdef class Trainer(Engine):
 
     cdef void update(self, Optimizer *o, double norm, double learning_rate, int rank, int threads) noexcept nogil:
         """Clips and updates this thread's blocks of the parameters."""
-        cdef Py_ssize_t size = self._gradients.shape[0], blocks = self._norms.shape[0], i, first
-        cdef double scale = clip_scale(norm, o.clip_norm)
-        for i in range(blocks * rank // threads, blocks * (rank + 1) // threads):
-            first = i * NORM_BLOCK
-            optimizer_update(o, min(<Py_ssize_t>NORM_BLOCK, size - first), scale, learning_rate,
-                             &self._parameters[first], &self._gradients[first], &self._moments[first],
-                             &self._squares[first])
+        cdef Py_ssize_t size = self._gradients.shape[0], blocks = self._norms.shape[0]
+        cdef Py_ssize_t first = blocks * rank // threads * NORM_BLOCK
+        cdef Py_ssize_t stop = min(size, blocks * (rank + 1) // threads * NORM_BLOCK)
+        if first < stop:
+            optimizer_update(o, stop - first, clip_scale(norm, o.clip_norm), learning_rate, &self._parameters[first],
+                             &self._gradients[first], &self._moments[first], &self._squares[first])
 
 
 OPTIMIZERS = {"sgd": SGD, "adagrad": ADAGRAD, "rmsprop": RMSPROP, "adam": ADAM}
@@ -823,7 +830,8 @@ cdef class Sampler(Engine):
 
     cdef void advance(self) noexcept nogil:
         """One step of all rows from work.inputs."""
-        forward(&self.work, 0, 1)
+        forward(&self.work, 0, 1, 0, 1)
+        self.work.steps_before += 1
         carry_state(&self.work, 0, self.work.batch_size, False)
 
     cdef void compute_logits(self) noexcept nogil:
@@ -1086,11 +1094,11 @@ cdef class CellStep:
             rows[:, :values.shape[1]] = values
         return rows
 
-    cdef run(self, dh=None, dh_prev=None, dc=None):
+    cdef run(self, dh=None, carry=None):
         """The step forward; where there is dh, the step backward."""
         cdef real[:, :, ::1] slots = self.slots
         cdef real[:, ::1] bias = self.bias, h = self.h, c = self.c, h_prev = self.rows(len(self.h), self.h_prev)
-        cdef real[:, ::1] c_prev = self.c_prev, dh_rows = dh, dh_prev_rows = dh_prev, dc_rows = dc
+        cdef real[:, ::1] c_prev = self.c_prev, dh_rows = dh, carry_rows = carry
         cdef Step step
         cdef Py_ssize_t b
         for b in range(h.shape[0]):
@@ -1104,8 +1112,7 @@ cdef class CellStep:
                 cell_forward(self.cell, 0, self.width, self.width, &bias[0, 0], &step)
             else:
                 step.dh = &dh_rows[b, 0]
-                step.dh_prev = &dh_prev_rows[b, 0]
-                step.dc = &dc_rows[b, 0]
+                step.carry = &carry_rows[b, 0]
                 cell_backward(self.cell, 0, self.width, self.width, &step)
 
     cdef outputs(self):
@@ -1124,16 +1131,17 @@ cdef class CellStep:
         if self.cell == LSTM:
             dc = numbers("dc", dc, 2)
             check_shape("dc", dc, B, H)
-        dh, dh_prev, dc = self.rows(B, dh), self.rows(B), self.rows(B, dc)
-        self.run(dh, dh_prev, dc)
+        dh, carry = self.rows(B, dh), self.rows(B, dc)
+        self.run(dh, carry)
+        carry = np.ascontiguousarray(carry[:, :H])
         slots = dh[:, None] if slots_of(self.cell) == 1 else self.slots
         of_h = [recurrent_slot(self.cell, g) for g in range(gates_of(self.cell))]
         dz_x = np.concatenate([slots[:, g, :H] for g in range(len(of_h))], axis=1)
         dz_h = np.concatenate([slots[:, slot, :H] for slot in of_h], axis=1)
         return (
             np.ascontiguousarray(product(dz_x, self.weight_ih)[:, :self.x.shape[1]]),
-            np.ascontiguousarray(product(dz_h, self.weight_hh)[:, :H] + dh_prev[:, :H]),
-            np.ascontiguousarray(dc[:, :H]),
+            product(dz_h, self.weight_hh)[:, :H] + (carry if self.cell == GRU else 0),
+            carry,
             np.ascontiguousarray(product(dz_x.T, self.x)[:, :self.x.shape[1]]),
             np.ascontiguousarray(product(dz_h.T, self.h_prev)[:, :H]),
             dz_x.sum(axis=0),

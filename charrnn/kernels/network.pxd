@@ -49,7 +49,9 @@ cdef struct Work:
     Sizes sizes
     Py_ssize_t seq_length       # T of this pass
     Py_ssize_t batch_size
+    Py_ssize_t steps_before     # of a sampler, whose passes are of one step
     Py_ssize_t max_seq_length   # T that the buffers have room for
+    Py_ssize_t chunk            # steps that go through the network together
     Py_ssize_t block            # positions whose logits are held at once
     int end                     # index of END, or -1
     bint backward               # whether the buffers for gradients are there
@@ -62,7 +64,7 @@ cdef struct Work:
     real *c                     # the same of an LSTM's c
     real *slots                 # (L, T, B, slots, H); of a cell with one slot h[:, 1:], and dh for the gradients
     real *dh                    # (L, T, B, H)
-    real *dc                    # (B, H)
+    real *carry                 # (L, B, H) of a cell that has a Step.carry
     real *up                    # (L, T, B, H): the output after dropout; without dropout h[:, 1:] itself
     real *mask                  # (L, T, B, H) of dropout
     real *logits                # (block / logits_block, V, logits_stride), then dlogits
@@ -138,6 +140,11 @@ cdef inline real *memory_rows(Work *w, Py_ssize_t layer, Py_ssize_t t) noexcept 
 
 cdef inline real *dh_rows(Work *w, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
     return w.dh + (layer * w.max_seq_length + t) * w.batch_size * w.sizes.stride
+
+
+cdef inline real *carry_rows(Work *w, Py_ssize_t layer) noexcept nogil:
+    """The carry of a layer between two steps backward, (B, H)."""
+    return w.carry + layer * w.batch_size * w.sizes.stride
 
 
 cdef inline Py_ssize_t slots_stride(Work *w) noexcept nogil:

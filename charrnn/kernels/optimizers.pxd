@@ -44,29 +44,41 @@ cdef inline double sum_of_squares(Py_ssize_t n, const real *x) noexcept nogil:
     """Of at most NORM_BLOCK numbers; the order of the additions depends on n alone."""
     cdef real sums[NORM_LANES]
     cdef double wide[NORM_LANES]
-    cdef double total = 0
-    cdef Py_ssize_t i, lane
+    cdef double total
+    cdef Py_ssize_t i, lane, whole = n // NORM_LANES * NORM_LANES
     for lane in range(NORM_LANES):
         sums[lane] = 0
-    for i from 0 <= i < n - NORM_LANES + 1 by NORM_LANES:
+    for i from 0 <= i < whole by NORM_LANES:
         for lane in range(NORM_LANES):
             sums[lane] += x[i + lane] * x[i + lane]
     for lane in range(NORM_LANES):
-        total += sums[lane]
-    for i in range(n // NORM_LANES * NORM_LANES, n):
-        total += <double>x[i] * <double>x[i]
+        wide[lane] = sums[lane]
+    total = sum_of_lanes(wide) + sum_of_few_squares(n - whole, x + whole)
     if 1e-20 < total < 1e30:
         return total
     # Squares may have left the range of a float32; or all are 0, as of the rows of symbols that did not occur.
-    total = 0
     for lane in range(NORM_LANES):
         wide[lane] = 0
-    for i from 0 <= i < n - NORM_LANES + 1 by NORM_LANES:
+    for i from 0 <= i < whole by NORM_LANES:
         for lane in range(NORM_LANES):
             wide[lane] += <double>x[i + lane] * <double>x[i + lane]
-    for lane in range(NORM_LANES):
-        total += wide[lane]
-    for i in range(n // NORM_LANES * NORM_LANES, n):
+    return sum_of_lanes(wide) + sum_of_few_squares(n - whole, x + whole)
+
+
+cdef inline double sum_of_lanes(double *lanes) noexcept nogil:
+    """Of NORM_LANES numbers, which are overwritten, by halves: one after another would take as long as a block."""
+    cdef int half = NORM_LANES // 2, lane
+    while half > 0:
+        for lane in range(half):
+            lanes[lane] += lanes[lane + half]
+        half //= 2
+    return lanes[0]
+
+
+cdef inline double sum_of_few_squares(Py_ssize_t n, const real *x) noexcept nogil:
+    cdef double total = 0
+    cdef Py_ssize_t i
+    for i in range(n):
         total += <double>x[i] * <double>x[i]
     return total
 

@@ -74,9 +74,27 @@ typedef real_bits vbits;
 
 #endif
 
-/* Where x is NaN, x. */
+/* Where x is NaN, x. This is an instruction of x86, which compilers do not make of a selection. */
+#if defined(__SSE2__) && LANES > 1
+#include <immintrin.h>
+#if defined(__AVX512F__)
+#define INTRINSIC(name, type) _mm512_##name##_##type
+#elif defined(__AVX__)
+#define INTRINSIC(name, type) _mm256_##name##_##type
+#else
+#define INTRINSIC(name, type) _mm_##name##_##type
+#endif
+#if REAL_IS_DOUBLE
+static inline vreal vmin(vreal x, vreal bound) { return INTRINSIC(min, pd)(bound, x); }
+static inline vreal vmax(vreal x, vreal bound) { return INTRINSIC(max, pd)(bound, x); }
+#else
+static inline vreal vmin(vreal x, vreal bound) { return INTRINSIC(min, ps)(bound, x); }
+static inline vreal vmax(vreal x, vreal bound) { return INTRINSIC(max, ps)(bound, x); }
+#endif
+#else
 static inline vreal vmin(vreal x, vreal bound) { return VSELECT(x > bound, bound, x); }
 static inline vreal vmax(vreal x, vreal bound) { return VSELECT(x < bound, bound, x); }
+#endif
 
 /* 2^n, where shifted = n + ROUNDER and 2^n is a normal number. */
 static inline vreal vpow2(vreal shifted)
