@@ -10,7 +10,8 @@
 Shapes: as in network.pxd.
 
 Design. All of it goes by chunks of steps, some BLOCK_K positions: the first three for each chunk forward in time, the
-last two for each chunk back, so that what one writes is still in the cache when the next one reads it.
+last two for each chunk back, so that what one writes is still in the cache when the next one reads it. Several threads
+take a group of chunks between two barriers, and add up chunk by chunk all the same.
 
 Rows of the batch know nothing of one another in `forward` and `backward`, positions nothing in `head`,
 and the elements of a weight gradient nothing in the last two. So each function does the share of one thread, a
@@ -306,9 +307,27 @@ cdef inline void forward(Work *w, int rank, int threads, Py_ssize_t t0, Py_ssize
                 return
 
 
-cdef inline real *logits_of(Work *w, Py_ssize_t position) noexcept nogil:
-    """The column of a position, counted from the first whose logits are held."""
-    return (w.logits + position // w.logits_block * w.sizes.vocab_size * w.logits_stride) + position % w.logits_block
+# Positions whose logits lie side by side.
+cdef struct Block:
+    Py_ssize_t first
+    Py_ssize_t count            # 0 or less where there are none
+    real *logits                # (V, logits_stride), then dlogits
+    real *sums                  # (count) of exp(logits - max)
+
+
+cdef inline Py_ssize_t blocks_of_chunk(Work *w, Py_ssize_t steps) noexcept nogil:
+    return (steps * w.batch_size + w.logits_block - 1) // w.logits_block
+
+
+cdef inline Block block_of(Work *w, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t steps, Py_ssize_t i) noexcept nogil:
+    """The i-th block of the steps t0 ... t1, chunks of `steps`. None lies in two chunks."""
+    cdef Py_ssize_t blocks = blocks_of_chunk(w, steps), t = t0 + i // blocks * steps
+    cdef Block block
+    block.first = t * w.batch_size + i % blocks * w.logits_block
+    block.count = min(w.logits_block, min(t + steps, t1) * w.batch_size - block.first)
+    block.logits = w.logits + i % w.blocks * w.sizes.vocab_size * w.logits_stride
+    block.sums = w.sums + i % w.blocks * w.logits_block
+    return block
 
 
 cdef inline void head_forward(
@@ -323,36 +342,37 @@ cdef inline void head_forward(
     cdef Py_ssize_t width = round_up(count, LANES)
     cdef real *h_panel = w.scratch + rank * w.scratch_size
     pack_panel(H, width, count, matrix(output_rows(w, w.sizes.num_layers - 1, 0) + position * ld, 1, ld), h_panel)
-    multiply_panels(heights_of(V), width, H, matrix(head_of(&w.sizes, w.parameters).weight, ld, 1), packed(H, h_panel), NULL, 0,
-                    logits, w.logits_stride)
+    multiply_panels(heights_of(V), width, H, matrix(head_of(&w.sizes, w.parameters).weight, ld, 1), packed(H, h_panel),
+                    NULL, 0, logits, w.logits_stride)
 
 
-cdef inline void head(Work *w, int rank, int threads, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
-    """Logits and losses of this thread's positions among first ... first + count and, for the backward pass,
-    dlogits and the dh that it brings down to the upper layer."""
+cdef inline void head(Work *w, int rank, int threads, Block block) noexcept nogil:
+    """Logits and losses of this thread's positions of a block and, for the backward pass, dlogits and the dh that it
+    brings down to the upper layer."""
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, V = w.sizes.vocab_size, ls = w.logits_stride
-    cdef Py_ssize_t panel = TILE_VECTORS * LANES, panels = (count + panel - 1) // panel
-    cdef Py_ssize_t column = panels * rank // threads * panel, stop = min(count, panels * (rank + 1) // threads * panel)
-    cdef Py_ssize_t position, n, i
+    cdef Py_ssize_t panel = TILE_VECTORS * LANES, panels = (block.count + panel - 1) // panel
+    cdef Py_ssize_t first = panels * rank // threads * panel
+    cdef Py_ssize_t stop = min(block.count, panels * (rank + 1) // threads * panel), column, position, n, i
     cdef real scale = <real>(1.0 / (w.seq_length * w.batch_size))
     cdef Head p = head_of(&w.sizes, w.parameters)
     cdef real *logits
     cdef real *dh
-    while column < stop and not w.interrupted:
-        position = first + column
-        logits = logits_of(w, column)
-        n = min(min(<Py_ssize_t>HEAD_POSITIONS, stop - column), w.logits_block - column % w.logits_block)
+    for column from first <= column < stop by HEAD_POSITIONS:
+        if w.interrupted:
+            return
+        position = block.first + column
+        logits = block.logits + column
+        n = min(<Py_ssize_t>HEAD_POSITIONS, stop - column)
         for i from 0 <= i < n by panel:
             head_forward(w, rank, position + i, min(panel, n - i), logits + i)
-        cross_entropy_forward(V, n, ls, p.bias, logits, w.targets + position, w.losses + position, w.sums + column)
+        cross_entropy_forward(V, n, ls, p.bias, logits, w.targets + position, w.losses + position, block.sums + column)
         if w.backward:
-            cross_entropy_backward(V, n, ls, logits, w.targets + position, w.sums + column, scale)
+            cross_entropy_backward(V, n, ls, logits, w.targets + position, block.sums + column, scale)
             dh = dh_rows(w, w.sizes.num_layers - 1, 0) + position * ld
             multiply(n, H, V, matrix(logits, 1, ls), in_place(p.weight, ld), NULL, dh, ld)
             if w.dropout > 0:
                 apply_mask(n, 0, H, ld, mask_rows(w, w.sizes.num_layers - 1, 0) + position * ld, dh)
         poll(w, rank, 4.0 * n * H * V * threads)
-        column += n
 
 
 cdef inline void apply_mask(
@@ -408,8 +428,8 @@ cdef inline void backward_step(Work *w, Part *part, Py_ssize_t layer, Py_ssize_t
         for g in range(gates_of(w.sizes.cell)):
             multiply(part.b1 - part.b0, part.stop - part.first, H,
                      matrix(dz + part.b0 * zs + recurrent_slot(w.sizes.cell, g) * ld, zs, 1),
-                     panels_from(alternating(w, t, backward_factor(w, layer, True, g)), part.first), part.start + part.b0,
-                     dh + part.b0 * ld + part.first, ld)
+                     panels_from(alternating(w, t, backward_factor(w, layer, True, g)), part.first),
+                     part.start + part.b0, dh + part.b0 * ld + part.first, ld)
     for b in range(part.b0, part.b1):
         step = step_of(w, layer, t, b)
         cell_backward(w.sizes.cell, part.first, part.stop, ld, &step)
@@ -421,34 +441,33 @@ cdef inline void backward_step(Work *w, Part *part, Py_ssize_t layer, Py_ssize_t
 # Weight gradients: some rows of each are a thread's ---------------------------------------------------------
 
 
-cdef inline void head_gradients(Work *w, int rank, int threads, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+cdef inline void head_gradients(Work *w, int rank, int threads, Block block) noexcept nogil:
     """dweight = dlogits.h and dbias = sum dlogits, added up over the blocks of positions."""
-    cdef Py_ssize_t H = w.sizes.hidden_size, V = w.sizes.vocab_size, ld = w.sizes.stride, step, steps, row, rows, v, i
+    cdef Py_ssize_t H = w.sizes.hidden_size, V = w.sizes.vocab_size, ld = w.sizes.stride, row, rows, v, i
     cdef Py_ssize_t v0 = V * rank // threads, v1 = V * (rank + 1) // threads
     cdef Head d = head_of(&w.sizes, w.gradients)
-    cdef const real *h = output_rows(w, w.sizes.num_layers - 1, 0) + first * ld
+    cdef const real *h = output_rows(w, w.sizes.num_layers - 1, 0) + block.first * ld
     cdef const real *start[BLOCK_M]
     cdef real *dlogits
-    cdef bint add
+    cdef bint add = block.first > 0
     cdef vreal total
-    for step from 0 <= step < count by w.logits_block:
-        steps = min(w.logits_block, count - step)
-        add = first + step > 0
-        for row from v0 <= row < v1 by BLOCK_M:
-            rows = min(<Py_ssize_t>BLOCK_M, v1 - row)
-            dlogits = logits_of(w, step) + row * w.logits_stride
-            for i in range(rows):
-                start[i] = d.weight + (row + i) * ld
-            multiply(rows, H, steps, matrix(dlogits, w.logits_stride, 1), in_place(h + step * ld, ld),
-                     start if add else NULL, d.weight + row * ld, ld)
-            for v in range(rows):
-                total = vsplat(0)
-                for i from 0 <= i < steps by LANES:
-                    total = total + vload(dlogits + v * w.logits_stride + i)
-                d.bias[row + v] = vsum(total) + (d.bias[row + v] if add else 0)
-            poll(w, rank, 2.0 * rows * H * steps * threads)
-            if w.interrupted:
-                return
+    if block.count <= 0:
+        return
+    for row from v0 <= row < v1 by BLOCK_M:
+        rows = min(<Py_ssize_t>BLOCK_M, v1 - row)
+        dlogits = block.logits + row * w.logits_stride
+        for i in range(rows):
+            start[i] = d.weight + (row + i) * ld
+        multiply(rows, H, block.count, matrix(dlogits, w.logits_stride, 1), in_place(h, ld), start if add else NULL,
+                 d.weight + row * ld, ld)
+        for v in range(rows):
+            total = vsplat(0)
+            for i from 0 <= i < block.count by LANES:
+                total = total + vload(dlogits + v * w.logits_stride + i)
+            d.bias[row + v] = vsum(total) + (d.bias[row + v] if add else 0)
+        poll(w, rank, 2.0 * rows * H * block.count * threads)
+        if w.interrupted:
+            return
 
 
 cdef inline void layer_gradients(
@@ -464,8 +483,8 @@ cdef inline void layer_gradients(
 ) noexcept nogil:
     """dweight := sum dz[t]^T.x[t] of weight_hh, or of weight_ih (layer > 0); += but for the last chunk.
 
-    A block of BLOCK_K steps of x is packed once for all gates, and BLOCK_M columns of dz at a time, which stay in L2
-    while the panels of x go by.
+    BLOCK_M columns of dz are packed at a time, which stay in L2 while the panels of x go by. The x of a chunk lies there
+    already; of more positions a block of BLOCK_K is packed, once for all gates.
     """
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, zs = slots_stride(w), N = (t1 - t0) * w.batch_size
     cdef Py_ssize_t first = H * rank // threads, stop = H * (rank + 1) // threads, step, steps, g, row, rows, i
@@ -480,7 +499,7 @@ cdef inline void layer_gradients(
     for step from 0 <= step < N by block:
         steps = min(block, N - step)
         b = in_place(x + step * ld, ld)
-        if not small or (recurrent and w.end >= 0):
+        if N > BLOCK_K or (recurrent and w.end >= 0):
             pack(steps, H, matrix(x + step * ld, ld, 1), panels)
             b = packed(steps, panels)
             if recurrent and w.end >= 0:
@@ -606,24 +625,28 @@ cdef inline void add_row(Py_ssize_t width, const real *x, real *sums) noexcept n
 
 cdef inline void loss_and_gradients(Work *w, int rank, int threads) noexcept nogil:
     """losses and, where w.backward, gradients of their mean; after pack_parameters and a barrier."""
-    cdef Py_ssize_t T = w.seq_length, B = w.batch_size, chunks = (T + w.chunk - 1) // w.chunk
-    cdef Py_ssize_t steps = (T + chunks - 1) // chunks, t, stop, first, count
-    for t from 0 <= t < T by steps:
-        stop = min(t + steps, T)
+    cdef Py_ssize_t T = w.seq_length, chunks = (T + w.chunk - 1) // w.chunk, steps = (T + chunks - 1) // chunks
+    cdef Py_ssize_t group = steps * w.group, t, stop, chunk, blocks, first, last, i
+    for t from 0 <= t < T by group:
+        stop = min(t + group, T)
         forward(w, rank, threads, t, stop)
         barrier_wait(&w.barrier)
-        for first from t * B <= first < stop * B by w.block:
-            count = min(w.block, stop * B - first)
-            head(w, rank, threads, first, count)
+        blocks = (stop - t + steps - 1) // steps * blocks_of_chunk(w, steps)
+        for first from 0 <= first < blocks by w.blocks:
+            last = min(first + w.blocks, blocks)
+            for i in range(first, last):
+                head(w, rank, threads, block_of(w, t, stop, steps, i))
             barrier_wait(&w.barrier)
             if w.backward:
-                head_gradients(w, rank, threads, first, count)
-                if first + count < stop * B:
+                for i in range(first, last):
+                    head_gradients(w, rank, threads, block_of(w, t, stop, steps, i))
+                if last < blocks:
                     barrier_wait(&w.barrier)
     if not w.backward:
         return
-    for t from (chunks - 1) * steps >= t >= 0 by steps:
-        stop = min(t + steps, T)
+    for t from (T - 1) // group * group >= t >= 0 by group:
+        stop = min(t + group, T)
         backward(w, rank, threads, t, stop)
         barrier_wait(&w.barrier)
-        weight_gradients(w, rank, threads, t, stop)
+        for chunk from t + (stop - t - 1) // steps * steps >= chunk >= t by steps:
+            weight_gradients(w, rank, threads, chunk, min(chunk + steps, stop))

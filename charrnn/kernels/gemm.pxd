@@ -343,10 +343,10 @@ cdef inline Py_ssize_t most_panels(Py_ssize_t rows) noexcept nogil:
 
 cdef inline void multiply_panels(
     Split heights,              # of tiles for the m rows
-    Py_ssize_t width,           # columns, a multiple of LANES and of at most most_panels(m)
+    Py_ssize_t width,           # columns of b, a multiple of LANES
     Py_ssize_t k,
     Matrix a,                   # IN (m, k)
-    Panels b,                   # IN (k, width)
+    Panels b,                   # IN (k, width), at most most_panels(m)
     const real **start,         # IN (m) of rows to start from, at column `first`; NULL for zeros
     Py_ssize_t first,           # column of start and c where the first panel begins
     real *c,                    # OUT (m, c_stride)

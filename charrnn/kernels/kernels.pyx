@@ -65,6 +65,8 @@ cdef enum:
     TLB_REACH = 288 << 10
     # The largest recurrent weights of a layer with which a pass goes by chunks of steps.
     CHUNK_BYTES = 2 << 20
+    # What a thread takes between two barriers, if there are others.
+    CHUNKS_A_THREAD = 2
     # Logits held at once; with a larger vocabulary fewer positions fit.
     LOGITS = 1 << 22
     # Independent sums that hide the latency of a multiply-add: 4 cycles, two a cycle.
@@ -277,6 +279,7 @@ cdef class Engine:
         cdef Work *w = &self.work
         cdef Sizes *s = &network.sizes
         cdef Py_ssize_t panel = TILE_VECTORS * LANES
+        cdef double positions
         self.network = network
         self.num_threads = num_threads
         w.sizes = s[0]
@@ -290,10 +293,13 @@ cdef class Engine:
         w.chunk = seq_length
         if gates_of(s.cell) * s.hidden_size * s.stride * sizeof(real) <= CHUNK_BYTES:
             w.chunk = min(seq_length, max(BLOCK_K // batch_size, 1))
-        w.block = <Py_ssize_t>min(<double>w.chunk * batch_size, max(LOGITS // s.vocab_size, 1))
-        w.logits_block = min(<Py_ssize_t>BLOCK_K, round_up(w.block, panel))
+        # Threads wait for each other now and then, and whatever holds up one of them holds up all.
+        w.group = 1 if num_threads == 1 else CHUNKS_A_THREAD * num_threads
+        positions = min(<double>w.chunk * batch_size, BLOCK_K)
+        w.logits_block = round_up(<Py_ssize_t>min(positions, max(LOGITS // s.vocab_size, 1)), panel)
         w.logits_stride = padded(w.logits_block)
-        w.block = round_up(w.block, w.logits_block)
+        positions = min(<double>w.chunk * w.group, seq_length) * batch_size
+        w.blocks = <Py_ssize_t>min(ceil(positions / w.logits_block), max(LOGITS // (s.vocab_size * w.logits_stride), 1))
         w.scratch_size = s.hidden_size * panel
         if w.backward:
             w.scratch_size = max(w.scratch_size, BLOCK_K * (round_up(s.hidden_size, LANES) + BLOCK_M) + LANES)
@@ -321,8 +327,8 @@ cdef class Engine:
         w.zeros = self._reserve(row)
         w.bias = self._reserve(L * slots_stride(w))
         w.forward_panels = self._reserve(panels)
-        w.logits = self._reserve(<double>s.vocab_size * w.logits_stride * (w.block // w.logits_block))
-        w.sums = self._reserve(w.block)
+        w.logits = self._reserve(<double>s.vocab_size * w.logits_stride * w.blocks)
+        w.sums = self._reserve(<double>w.logits_block * w.blocks)
         w.scratch = self._reserve(<double>w.scratch_size * self.num_threads)
         w.no_end = self._reserve(rows * slots_stride(w))
         if w.dropout > 0:

@@ -52,7 +52,7 @@ cdef struct Work:
     Py_ssize_t steps_before     # of a sampler, whose passes are of one step
     Py_ssize_t max_seq_length   # T that the buffers have room for
     Py_ssize_t chunk            # steps that go through the network together
-    Py_ssize_t block            # positions whose logits are held at once
+    Py_ssize_t group            # chunks between two barriers
     int end                     # index of END, or -1
     bint backward               # whether the buffers for gradients are there
     real *parameters
@@ -67,10 +67,11 @@ cdef struct Work:
     real *carry                 # (L, B, H) of a cell that has a Step.carry
     real *up                    # (L, T, B, H): the output after dropout; without dropout h[:, 1:] itself
     real *mask                  # (L, T, B, H) of dropout
-    real *logits                # (block / logits_block, V, logits_stride), then dlogits
-    Py_ssize_t logits_block     # positions side by side
+    real *logits                # (blocks, V, logits_stride), then dlogits
+    Py_ssize_t blocks           # that are held at once
+    Py_ssize_t logits_block     # positions in one, side by side
     Py_ssize_t logits_stride
-    real *sums                  # (block)
+    real *sums                  # (blocks, logits_block)
     real *zeros                 # (H)
     real *bias                  # (L, slots, H): bias_ih + bias_hh
     real *forward_panels        # weight_ih, weight_hh of each layer, transposed and packed for the forward products
