@@ -483,8 +483,8 @@ cdef inline void layer_gradients(
 ) noexcept nogil:
     """dweight := sum dz[t]^T.x[t] of weight_hh, or of weight_ih (layer > 0); += but for the last chunk.
 
-    BLOCK_M columns of dz are packed at a time, which stay in L2 while the panels of x go by. The x of a chunk lies there
-    already; of more positions a block of BLOCK_K is packed, once for all gates.
+    BLOCK_M columns of dz are packed at a time, which stay in L2 while the panels of x go by. The x of a chunk lies
+    there already; of more positions a block of BLOCK_K is packed, once for all gates.
     """
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, zs = slots_stride(w), N = (t1 - t0) * w.batch_size
     cdef Py_ssize_t first = H * rank // threads, stop = H * (rank + 1) // threads, step, steps, g, row, rows, i

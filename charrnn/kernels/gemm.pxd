@@ -231,12 +231,12 @@ cdef inline inlined tiles(
     """c := start + a.b, tile under tile."""
     cdef vreal sums[MAX_TILE_ROWS][MAX_TILE_VECTORS]
     cdef vreal b_row[MAX_TILE_VECTORS]
-    cdef Py_ssize_t a_step = a.column_stride if a.column_stride != 0 else rows, t, _
+    cdef Py_ssize_t a_step = a.column_stride if a.column_stride != 0 else rows, _tile, _
     cdef const real *a_column
     cdef const real *b_panel[MAX_TILE_VECTORS]
     cdef const real *b_tail
     cdef int i, p, v
-    for t in range(count):
+    for _tile in range(count):
         for i in range(rows):
             for v in range(panels * TILE_VECTORS + tail):
                 # What the next tile writes is often far away, and often what it starts from: it comes meanwhile.
