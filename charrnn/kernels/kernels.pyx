@@ -74,11 +74,11 @@ cdef enum:
 
 
 def aligned_zeros(Py_ssize_t n):
-    """A zeroed vector of n numbers that begins on a cache line, or on a large page where it takes half of one."""
+    """A zeroed vector of n numbers that begins on a cache line, or on a large page if it is as large as one."""
     cdef Py_ssize_t size = sizeof(real), alignment = ALIGNMENT, least = 0
-    if n * size >= LARGE_PAGE // 2:
-        # For arrays from here on NumPy asks for large pages: fewer addresses to look up, and no two pages that share
-        # their places in the cache by chance.
+    if n * size >= LARGE_PAGE:
+        # For arrays of `least` NumPy asks the system for large pages: fewer addresses to look up, and no small pages
+        # that share their places in the cache by chance.
         alignment, least = LARGE_PAGE, 2 * LARGE_PAGE
     array = np.zeros(max(n + alignment // size, least // size), DTYPE)
     cdef real[::1] view = array
