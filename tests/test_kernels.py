@@ -840,6 +840,16 @@ def test_training_leaves_zero_what_lies_behind_the_hidden_size(kernels):
             assert np.all(arena[padding] == 0)
 
 
+def test_arrays_begin_on_a_cache_line_and_large_ones_on_a_large_page(kernels):
+    large = (2 << 20) // kernels.DTYPE.itemsize
+    for n, alignment in ((0, 64), (1, 64), (1000, 64), (large - 1, 64), (large, 2 << 20), (large + 1, 2 << 20)):
+        array = kernels.aligned_zeros(n)
+        assert array.shape == (n,)
+        assert array.dtype == kernels.DTYPE
+        assert not array.any()
+        assert array.ctypes.data % alignment == 0
+
+
 @every_cell
 def test_views_share_the_arena_and_do_not_overlap(kernels, cell):
     for V, H, L in itertools.product((1, 5, 65), (1, 16, 17, 256, 300), (1, 3)):
