@@ -333,17 +333,16 @@ cdef inline Block block_of(Work *w, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t ste
 cdef inline void head_forward(
     Work *w,
     int rank,
-    Py_ssize_t position,        # the first of at most TILE_VECTORS * LANES
+    Py_ssize_t position,        # the first of at most HEAD_POSITIONS
     Py_ssize_t count,
     real *logits,               # OUT (V, logits_stride) without bias
 ) noexcept nogil:
     """logits := head.weight.h^T: the symbols are rows, the positions columns."""
-    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, V = w.sizes.vocab_size
-    cdef Py_ssize_t width = round_up(count, LANES)
-    cdef real *h_panel = w.scratch + rank * w.scratch_size
-    pack_panel(H, width, count, matrix(output_rows(w, w.sizes.num_layers - 1, 0) + position * ld, 1, ld), h_panel)
-    multiply_panels(heights_of(V), width, H, matrix(head_of(&w.sizes, w.parameters).weight, ld, 1), packed(H, h_panel),
-                    NULL, 0, logits, w.logits_stride)
+    cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride
+    cdef real *panels = w.scratch + rank * w.scratch_size
+    pack(H, count, matrix(output_rows(w, w.sizes.num_layers - 1, 0) + position * ld, 1, ld), panels)
+    multiply(w.sizes.vocab_size, count, H, matrix(head_of(&w.sizes, w.parameters).weight, ld, 1), packed(H, panels),
+             NULL, logits, w.logits_stride)
 
 
 cdef inline void head(Work *w, int rank, int threads, Block block) noexcept nogil:
@@ -363,8 +362,7 @@ cdef inline void head(Work *w, int rank, int threads, Block block) noexcept nogi
         position = block.first + column
         logits = block.logits + column
         n = min(<Py_ssize_t>HEAD_POSITIONS, stop - column)
-        for i from 0 <= i < n by panel:
-            head_forward(w, rank, position + i, min(panel, n - i), logits + i)
+        head_forward(w, rank, position, n, logits)
         cross_entropy_forward(V, n, ls, p.bias, logits, w.targets + position, w.losses + position, block.sums + column)
         if w.backward:
             cross_entropy_backward(V, n, ls, logits, w.targets + position, block.sums + column, scale)

@@ -5,7 +5,8 @@ Design. B is read in panels of TILE_VECTORS * LANES columns. A large one is pack
 the k index outermost, the last one only as many whole vectors wide as it needs; a small one is read in place. A tile of
 up to TILE_ROWS rows of C by one panel stays in registers over all of k: for each k it loads TILE_VECTORS vectors of B
 and multiplies them by one number of A for each row. A is read in place through two strides, so that it may be a
-transpose, which is packed as well where it is large.
+transpose, which is packed as well where it is large. SSE cannot load a number into all lanes: there the numbers of a
+tile of A are copied to vectors of them first, which stay in L1 while the tile goes through all panels.
 
 Every element of C is the same sum in the same order, whatever tile, thread or block of rows it falls into. That
 is what makes the results independent of the number of threads, bit for bit.
@@ -14,9 +15,11 @@ The tile is the one of Goto and van de Geijn, "Anatomy of high-performance matri
 its successors.
 """
 from charrnn.kernels.simd cimport (
+    COPIES,
     HAS_TRANSPOSE,
     LANES,
     TILE_ROWS,
+    held,
     inlined,
     prefetch,
     real,
@@ -32,6 +35,8 @@ cdef enum:
     MAX_TILE_ROWS = 8
     MAX_TILE_VECTORS = 8        # of the tiles of one row
     MAX_LANES = 16
+    MAX_COPIES = 4
+    COPIED_ROWS = 3             # and more are copied, where there are COPIES
     CACHE_LINE = 64             # bytes
     # A block of k whose panel (32 KiB in float32 at 32 columns) stays near the core.
     BLOCK_K = 256
@@ -126,6 +131,11 @@ cdef inline Split heights_of(Py_ssize_t m) noexcept nogil:
     return split(m, TILE_ROWS)
 
 
+cdef inline Py_ssize_t height_at(Split heights, Py_ssize_t row) noexcept nogil:
+    """Rows of the tile that begins at `row`."""
+    return heights.size if row < heights.size * heights.large else heights.size - 1
+
+
 cdef inline Py_ssize_t panel_width(Py_ssize_t n, Py_ssize_t first) noexcept nogil:
     """Columns, a multiple of LANES, of the panel that begins at column `first` of n."""
     if n - first >= TILE_VECTORS * LANES:
@@ -204,7 +214,7 @@ cdef inline void pack_rows(
     cdef Py_ssize_t row = 0, _, rows, i
     cdef const real *source
     while row < m:
-        rows = heights.size if row < heights.size * heights.large else heights.size - 1
+        rows = height_at(heights, row)
         source = a.data + row
         for _ in range(k):
             vstore(tiles, vload(source))
@@ -231,6 +241,7 @@ cdef inline inlined tiles(
     """c := start + a.b, tile under tile."""
     cdef vreal sums[MAX_TILE_ROWS][MAX_TILE_VECTORS]
     cdef vreal b_row[MAX_TILE_VECTORS]
+    cdef vreal factor
     cdef Py_ssize_t a_step = a.column_stride if a.column_stride != 0 else rows, _tile, _
     cdef const real *a_column
     cdef const real *b_panel[MAX_TILE_VECTORS]
@@ -255,8 +266,12 @@ cdef inline inlined tiles(
             if tail:
                 b_row[panels * TILE_VECTORS] = vload(b_tail)
             for i in range(rows):
+                if COPIES > 1 and rows >= COPIED_ROWS:
+                    factor = held(vload(a_column + i * a.row_stride))
+                else:
+                    factor = vsplat(a_column[i * a.row_stride])
                 for v in range(panels * TILE_VECTORS + tail):
-                    sums[i][v] = sums[i][v] + a_column[i * a.row_stride] * b_row[v]
+                    sums[i][v] = sums[i][v] + factor * b_row[v]
             a_column += a_step
             b_tail += b.tail_stride
         for i in range(rows):
@@ -360,6 +375,56 @@ cdef inline void multiply_panels(
                         start + row if start != NULL else NULL, first, c + row * c_stride + first, c_stride)
 
 
+cdef inline void copy_to_lanes(Py_ssize_t rows, Py_ssize_t k, Matrix a, real *copies) noexcept nogil:
+    """copies[j, i] := a[i, j] in all lanes."""
+    cdef Py_ssize_t step = a.column_stride if a.column_stride != 0 else rows, _, i
+    for _ in range(k):
+        for i in range(rows):
+            vstore(copies, vsplat(a.data[i * a.row_stride]))
+            copies += LANES
+        a.data += step
+
+
+cdef inline void multiply_copied(
+    Py_ssize_t m,               # at least COPIED_ROWS
+    Py_ssize_t n,
+    Py_ssize_t k,
+    Matrix a,                   # IN (m, k)
+    Panels b,                   # IN (k, n)
+    const real **start,         # IN (m) of rows (n); NULL for zeros
+    real *c,                    # OUT (m, n), written to the end of the last vector
+    Py_ssize_t c_stride,
+) noexcept nogil:
+    """c := start + a.b by copies of a, of a tile and BLOCK_K at a time: each block of b serves all tiles in turn."""
+    cdef real copies[MAX_TILE_ROWS * BLOCK_K * MAX_COPIES]
+    cdef const real *sums[MAX_TILE_ROWS]
+    cdef const real **start_rows
+    cdef Split heights = heights_of(m)
+    cdef Py_ssize_t block, depth, row, rows, first, width, i
+    cdef Matrix tile
+    cdef Panels panel
+    for block from 0 <= block < k by BLOCK_K:
+        depth = min(<Py_ssize_t>BLOCK_K, k - block)
+        row = 0
+        while row < m:
+            rows = height_at(heights, row)
+            for i in range(rows):
+                sums[i] = c + (row + i) * c_stride
+            start_rows = &sums[0] if block > 0 else start + row if start != NULL else NULL
+            tile = matrix_from(a, row, k)
+            tile.data += block * (tile.column_stride if tile.column_stride != 0 else rows)
+            copy_to_lanes(rows, depth, tile, copies)
+            first = 0
+            while first < n:
+                width = panel_width(n, first)
+                panel = panels_from(b, first)
+                panel.data += block * (panel.row_stride if width == TILE_VECTORS * LANES else panel.tail_stride)
+                tiles_of_height(1, rows, width // LANES, depth, matrix(copies, LANES, rows * LANES), panel,
+                                start_rows, first, c + row * c_stride + first, c_stride)
+                first += width
+            row += rows
+
+
 cdef inline void multiply(
     Py_ssize_t m,
     Py_ssize_t n,
@@ -373,6 +438,9 @@ cdef inline void multiply(
     """c := start + a.b"""
     cdef Py_ssize_t panel = TILE_VECTORS * LANES, row, rows, i, part, first, stop
     cdef Split heights, widths
+    if COPIES > 1 and m >= COPIED_ROWS:
+        multiply_copied(m, n, k, a, b, start, c, c_stride)
+        return
     for row from 0 <= row < m by BLOCK_M:
         rows = min(<Py_ssize_t>BLOCK_M, m - row)
         heights = heights_of(rows)

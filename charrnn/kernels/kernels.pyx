@@ -13,7 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from charrnn.kernels.activations cimport vexp, vsigmoid, vtanh
-from charrnn.kernels.bptt cimport ROWS_TO_SHARE, forward, head_forward, loss_and_gradients, poll
+from charrnn.kernels.bptt cimport HEAD_POSITIONS, ROWS_TO_SHARE, forward, head_forward, loss_and_gradients, poll
 from charrnn.kernels.cells cimport (
     GRU,
     LSTM,
@@ -300,7 +300,7 @@ cdef class Engine:
         w.logits_stride = padded(w.logits_block)
         positions = min(<double>w.chunk * w.group, seq_length) * batch_size
         w.blocks = <Py_ssize_t>min(ceil(positions / w.logits_block), max(LOGITS // (s.vocab_size * w.logits_stride), 1))
-        w.scratch_size = s.hidden_size * panel
+        w.scratch_size = s.hidden_size * HEAD_POSITIONS
         if w.backward:
             w.scratch_size = max(w.scratch_size, BLOCK_K * (round_up(s.hidden_size, LANES) + BLOCK_M) + LANES)
         w.scratch_size = round_up(w.scratch_size, PADDING)

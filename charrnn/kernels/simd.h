@@ -96,6 +96,20 @@ static inline vreal vmin(vreal x, vreal bound) { return VSELECT(x > bound, bound
 static inline vreal vmax(vreal x, vreal bound) { return VSELECT(x < bound, bound, x); }
 #endif
 
+/* How often a number of A is written side by side for a tile: SSE cannot load it into all lanes. */
+#if defined(__SSE2__) && !defined(__AVX__) && LANES > 1
+#define COPIES LANES
+/* x in a register: compilers would load it as often as they multiply by it. */
+static inline vreal held(vreal x)
+{
+    __asm__("" : "+x"(x));
+    return x;
+}
+#else
+#define COPIES 1
+#define held(x) (x)
+#endif
+
 /* 2^n, where shifted = n + ROUNDER and 2^n is a normal number. */
 static inline vreal vpow2(vreal shifted)
 {

@@ -6,6 +6,7 @@ cdef extern from "simd.h" nogil:
     ctypedef int inlined "inlined_int"
     enum:
         LANES
+        COPIES
         REAL_IS_DOUBLE
         HAS_TRANSPOSE
         TILE_ROWS
@@ -14,6 +15,7 @@ cdef extern from "simd.h" nogil:
     vreal vload(const real *source)
     void vstore(real *destination, vreal x)
     vreal vsplat(real x)
+    vreal held(vreal x)
     real vlane(vreal x, int lane)
     void prefetch(const real *address)
     vreal vmin(vreal x, vreal bound)
