@@ -36,13 +36,10 @@ from charrnn.kernels.gemm cimport (
     TILE_VECTORS,
     Matrix,
     Panels,
-    heights_of,
     in_place,
     matrix,
     multiply,
-    multiply_panels,
     pack,
-    pack_panel,
     pack_rows,
     packed,
     packed_rows,
@@ -351,7 +348,7 @@ cdef inline void head(Work *w, int rank, int threads, Block block) noexcept nogi
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, V = w.sizes.vocab_size, ls = w.logits_stride
     cdef Py_ssize_t panel = TILE_VECTORS * LANES, panels = (block.count + panel - 1) // panel
     cdef Py_ssize_t first = panels * rank // threads * panel
-    cdef Py_ssize_t stop = min(block.count, panels * (rank + 1) // threads * panel), column, position, n, i
+    cdef Py_ssize_t stop = min(block.count, panels * (rank + 1) // threads * panel), column, position, n
     cdef real scale = <real>(1.0 / (w.seq_length * w.batch_size))
     cdef Head p = head_of(&w.sizes, w.parameters)
     cdef real *logits
