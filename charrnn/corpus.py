@@ -96,7 +96,13 @@ class Corpus:
 
     def indices(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Give the symbols from position `start` to before `stop`, a copy of the vocabulary's dtype."""
-        codes = self.codes[start:stop]
+        return self._symbols(self.codes[start:stop])
+
+    def take(self, positions: np.ndarray) -> np.ndarray:
+        """Give the symbols at these positions, in their shape and of the vocabulary's dtype."""
+        return self._symbols(self.codes[positions])
+
+    def _symbols(self, codes: np.ndarray) -> np.ndarray:
         return self.table.take(codes) if codes.dtype == np.uint8 else np.array(codes)
 
     def forget(self) -> None:

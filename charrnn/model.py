@@ -18,7 +18,7 @@ from charrnn import corpus, files, kernels
 from charrnn.arguments import as_array, choice, integer, number
 from charrnn.memory import check_memory
 from charrnn.threads import num_threads_or_default, threads_worth
-from charrnn.vocabulary import Vocabulary
+from charrnn.vocabulary import Vocabulary, code_point_blocks, gathered
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -526,7 +526,7 @@ class CharRNN:
             scores[row][at : at + losses.size] = -losses
         return scores[0] if single else scores
 
-    def _rows(self, data: Any, encoding: str) -> tuple[Any, list[tuple[int, int]]]:
+    def _rows(self, data: Any, encoding: str) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
         """A stream of symbols and the ranges of it whose symbols are read, each range from a zero state."""
         if self.vocabulary.end is None and not isinstance(data, (str, bytes, bytearray, memoryview, os.PathLike)):
             return self._texts(self._listed("data", data))
@@ -563,46 +563,51 @@ class CharRNN:
             num_chars += counted.size
         return total / num_chars
 
-    def _texts(self, texts: list[Any]) -> tuple[Any, list[tuple[int, int]]]:
+    def _texts(self, texts: list[Any]) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
         """The same, of texts in memory: a row each."""
-        end = [] if self.vocabulary.end is None else [self.vocabulary.end]
-        pieces, rows, at = [], [], 0
         for i, text in enumerate(texts):
             if not isinstance(text, (str, bytes, bytearray)):
                 got = f"{type(text).__name__} at position {i}"
                 raise TypeError(f"text must be str, bytes or an iterable of them, got {got}")
-            indices = self.vocabulary.encode(text, f"text {i}" if len(texts) > 1 else "the text")
-            pieces.append(np.concatenate([end, indices, end]).astype(self.vocabulary.dtype))
-            rows.append((at, at + pieces[-1].size - 1))
-            at += pieces[-1].size
-        return _Indices(np.concatenate(pieces) if pieces else np.empty(0, self.vocabulary.dtype)), rows
+        bounds = np.cumsum([0, *map(len, texts)])
+
+        def place(position: int) -> str:
+            i = int(np.searchsorted(bounds, position, "right")) - 1
+            return f"position {position - bounds[i]} of {f'text {i}' if len(texts) > 1 else 'the text'}"
+
+        joined = "".join(text if isinstance(text, str) else text.decode("latin-1") for text in texts)
+        blocks = self.vocabulary.encode_blocks(code_point_blocks(joined), place)
+        symbols = gathered(blocks, self.vocabulary.dtype)
+        starts, stops = bounds[:-1], bounds[1:] - 1
+        if self.vocabulary.end is not None:
+            symbols = np.insert(symbols, bounds, self.vocabulary.end)
+            starts, stops = starts + np.arange(len(texts)), stops + np.arange(len(texts)) + 2
+        return corpus.Corpus(self.vocabulary, symbols), list(zip(starts.tolist(), stops.tolist(), strict=True))
 
     def _losses(
-        self, stream: Any, rows: list[tuple[int, int]], num_threads: int | None = None
+        self, stream: corpus.Corpus, rows: list[tuple[int, int]], num_threads: int | None = None
     ) -> Iterator[tuple[int, int, np.ndarray]]:
         """(row, place in the row, losses from there on), in nats, of every symbol of the rows but their first."""
-        longest_first = sorted(
-            (row for row in range(len(rows)) if rows[row][1] > rows[row][0]),
-            key=lambda row: rows[row][0] - rows[row][1],
-        )
-        for first in range(0, len(longest_first), ROWS):
-            batch = longest_first[first : first + ROWS]
-            length = rows[batch[0]][1] - rows[batch[0]][0]
+        bounds = np.array(rows, np.int64).reshape(-1, 2)
+        order = np.argsort(bounds[:, 0] - bounds[:, 1], kind="stable")  # the longest first
+        lengths = (bounds[:, 1] - bounds[:, 0])[order]
+        first, stop = 0, int((lengths > 0).sum())
+        while first < stop:
+            # Short rows many at a time; but none of less than half the length, which would wait for the others.
+            length = int(lengths[first])
+            last = min(first + max(ROWS, ROWS * STEPS // length), int((2 * lengths >= length).sum()))
+            batch, first = order[first:last], last
+            starts, stops = bounds[batch].T
             engine = self._engine(min(length, STEPS * ROWS // len(batch)), len(batch), num_threads=num_threads)
             for at in range(0, length, engine.seq_length):
-                inputs = np.zeros((min(engine.seq_length, length - at), len(batch)), np.int32)
-                targets = np.zeros_like(inputs)
-                sizes = []
-                for column, row in enumerate(batch):
-                    start, stop = rows[row]
-                    symbols = stream.indices(min(start + at, stop), min(start + at + len(inputs), stop) + 1)
-                    sizes.append(symbols.size - 1)
-                    inputs[: sizes[-1], column] = symbols[:-1]
-                    targets[: sizes[-1], column] = symbols[1:]
-                losses = engine.losses(inputs, targets)
-                for column, row in enumerate(batch):
-                    if sizes[column]:
-                        yield row, at, losses[: sizes[column], column]
+                steps = np.arange(min(engine.seq_length, length - at) + 1)
+                # A row that has ended goes on with its last symbol, and what that gives is left out.
+                symbols = stream.take(np.minimum(starts + at + steps[:, None], stops)).astype(np.int32)
+                losses = engine.losses(symbols[:-1], symbols[1:])
+                counts = np.clip(stops - starts - at, 0, len(losses)).tolist()
+                for row, count, column in zip(batch.tolist(), counts, losses.T, strict=True):
+                    if count:
+                        yield row, at, column[:count]
 
     # Hidden units
 
@@ -779,16 +784,6 @@ class CharRNN:
             axes = "(L, B, H)" if len(shape) == 3 else "(2, L, B, H)"
             raise ValueError(f"state must have shape {axes} = {shape}, got {array.shape}")
         return array
-
-
-@dataclass(frozen=True)
-class _Indices:
-    """What scoring needs of a corpus, of an array in memory."""
-
-    array: np.ndarray
-
-    def indices(self, start: int, stop: int) -> np.ndarray:
-        return self.array[start:stop]
 
 
 def _block_length(symbols: np.ndarray) -> int:

@@ -521,6 +521,31 @@ def test_log_prob_of_many_texts_is_that_of_each(documents, cell):
         np.testing.assert_allclose(score, model.log_prob(text), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "lengths, batches",
+    [
+        ({8: 1000, 3: 2000, 2: 1, 1: 1, 0: 1}, [1000, 2001]),
+        ({3000: 1, 20: 100}, [1, 100]),  # the long one alone
+        ({3000: 100, 0: 7}, [64, 36]),
+        ({2: 10_000}, [64 * 128, 10_000 - 64 * 128]),
+    ],
+)
+def test_log_prob_reads_texts_of_about_the_same_length_together(lengths, batches, monkeypatch):
+    model = random_model("abc", 10)
+    engine, found = model._engine, []
+
+    def recorded(seq_length, batch_size, **options):
+        found.append(batch_size)
+        return engine(seq_length, batch_size, **options)
+
+    monkeypatch.setattr(model, "_engine", recorded)
+    texts = [("abcbca" * 500)[:length] for length, count in lengths.items() for _ in range(count)]
+    scores = model.log_prob(texts)
+    assert found == batches
+    assert [len(score) for score in scores] == [max(len(text) - 1, 0) for text in texts]
+    np.testing.assert_array_equal(scores[0], model.log_prob(texts[0]))
+
+
 @every_cell
 def test_evaluate_is_the_mean_of_log_prob(names, cell):
     model = random_model("abc", 10, cell=cell)
@@ -580,6 +605,10 @@ def test_evaluate_refuses(hello, data, message):
 def test_log_prob_names_the_text_and_the_character(hello):
     with pytest.raises(ValueError, match="'x' at position 1 of text 2 is not among"):
         hello.log_prob(["he", "lo", "hx"])
+    with pytest.raises(ValueError, match="'ß' at position 0 of text 3 is not among"):
+        hello.log_prob(["he", b"lo", "", b"\xdf", "hx"])
+    with pytest.raises(ValueError, match="'x' at position 2 of the text is not among"):
+        hello.log_prob("hex")
     with pytest.raises(TypeError, match="text must be str, bytes or an iterable of them, got int at position 1"):
         hello.log_prob(["he", 3])
 
