@@ -546,6 +546,12 @@ def test_log_prob_reads_texts_of_about_the_same_length_together(lengths, batches
     np.testing.assert_array_equal(scores[0], model.log_prob(texts[0]))
 
 
+def test_what_little_memory_holds_does_not_ask_how_much_there_is(hello, monkeypatch):
+    monkeypatch.setattr("charrnn.memory.memory_size", lambda: pytest.fail("it was asked for"))
+    assert len(hello.log_prob("hello")) == 4
+    assert len(hello.sample(length=5)) == 5
+
+
 @every_cell
 def test_evaluate_is_the_mean_of_log_prob(names, cell):
     model = random_model("abc", 10, cell=cell)
