@@ -17,7 +17,7 @@ import numpy as np
 from charrnn import corpus, files, kernels
 from charrnn.arguments import as_array, choice, integer, number
 from charrnn.memory import check_memory
-from charrnn.threads import num_threads_or_default, threads_worth
+from charrnn.threads import threads_worth
 from charrnn.vocabulary import Vocabulary, code_point_blocks, gathered
 
 if TYPE_CHECKING:
@@ -589,13 +589,14 @@ class CharRNN:
     ) -> Iterator[tuple[int, int, np.ndarray]]:
         """(row, place in the row, losses from there on), in nats, of every symbol of the rows but their first."""
         bounds = np.array(rows, np.int64).reshape(-1, 2)
-        order = np.argsort(bounds[:, 0] - bounds[:, 1], kind="stable")  # the longest first
-        lengths = (bounds[:, 1] - bounds[:, 0])[order]
-        first, stop = 0, int((lengths > 0).sum())
+        lengths = bounds[:, 1] - bounds[:, 0]
+        order = np.argsort(-lengths, kind="stable")  # the longest first
+        lengths = lengths[order]
+        first, stop = 0, int(np.count_nonzero(lengths > 0))
         while first < stop:
             # Short rows many at a time; but none of less than half the length, which would wait for the others.
             length = int(lengths[first])
-            last = min(first + max(ROWS, ROWS * STEPS // length), int((2 * lengths >= length).sum()))
+            last = min(first + max(ROWS, ROWS * STEPS // length), int(np.count_nonzero(2 * lengths >= length)))
             batch, first = order[first:last], last
             starts, stops = bounds[batch].T
             engine = self._engine(min(length, STEPS * ROWS // len(batch)), len(batch), num_threads=num_threads)
@@ -604,9 +605,9 @@ class CharRNN:
                 # A row that has ended goes on with its last symbol, and what that gives is left out.
                 symbols = stream.take(np.minimum(starts + at + steps[:, None], stops)).astype(np.int32)
                 losses = engine.losses(symbols[:-1], symbols[1:])
-                counts = np.clip(stops - starts - at, 0, len(losses)).tolist()
+                counts = np.minimum(stops - starts - at, len(losses)).tolist()
                 for row, count, column in zip(batch.tolist(), counts, losses.T, strict=True):
-                    if count:
+                    if count > 0:
                         yield row, at, column[:count]
 
     # Hidden units
@@ -757,8 +758,8 @@ class CharRNN:
             batch_size,
             end=-1 if self.vocabulary.end is None else self.vocabulary.end,
             gradients=gradients,
-            # One row is read by one thread, and each call starts its threads anew.
-            num_threads=threads_worth(num_threads_or_default(num_threads), operations / 5) if batch_size > 1 else 1,
+            # Each call starts its threads anew.
+            num_threads=threads_worth(num_threads, operations / 5),
         )
         return engine
 

@@ -24,12 +24,14 @@ def num_threads_or_default(num_threads: int | None) -> int:
     return available_cores()
 
 
-def threads_worth(num_threads: int, operations: float) -> int:
-    """How many of these threads have a tenth of a millisecond to do, where a step takes so many operations.
+def threads_worth(num_threads: int | None, operations: float) -> int:
+    """How many of these, or of the default number of, threads have a tenth of a millisecond to do, where a step takes
+    so many operations.
 
     The bits of a result do not depend on it, and threads that wait for one another all the time are slower than one.
     """
-    return max(min(num_threads, int(operations / OPERATIONS_WORTH_A_THREAD)), 1)
+    worth = int(operations / OPERATIONS_WORTH_A_THREAD)
+    return min(num_threads_or_default(num_threads), worth) if worth > 1 else 1
 
 
 def available_cores() -> int:

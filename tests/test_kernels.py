@@ -226,15 +226,33 @@ def test_bptt_gives_the_same_bits_for_any_number_of_threads(kernels, cell):
 
 @every_cell
 def test_threads_that_share_the_columns_of_a_step_give_the_same_bits(kernels, cell):
-    """Rows too few to share, in steps large enough to meet after each: at least 300,000 operations for a thread."""
+    """Rows too few to share, in steps large enough to meet after each: at least 300,000 operations for a thread.
+
+    Some of 16 threads have no columns: one row is no work for so many, and few units have fewer panels.
+    """
     size = {"rnn": 900, "gru": 520, "lstm": 450}[cell]
-    for T, B, H, L in ((3, 1, size, 1), (2, 4, size // 2 + 3, 2)):
+    few = {"rnn": 200, "gru": 116, "lstm": 100}[cell]
+    for T, B, H, L in ((3, 1, size, 1), (2, 4, size // 2 + 3, 2), (2, 60, few, 2)):
         expected = None
-        for num_threads in (1, 2, 3, 5):
+        for num_threads in (1, 2, 3, 5, 16):
             args = problem(cell, T, B, 3, H, L, True)
             loss, gradients, state, _ = run_bptt(kernels, **args, num_threads=num_threads)
             expected = expected or bits(loss, gradients, state)
             assert bits(loss, gradients, state) == expected, (H, num_threads)
+
+
+def test_one_row_takes_as_many_threads_as_have_columns_to_share(kernels):
+    for hidden_size, batch_size, num_threads, expected in [
+        (64, 1, 8, 1),
+        (400, 1, 2, 1),
+        (1024, 1, 2, 2),
+        (1024, 1, 16, 6),
+        (64, 2, 8, 8),
+    ]:
+        network = kernels.Network(vocab_size=3, hidden_size=hidden_size, num_layers=1)
+        parameters = kernels.aligned_zeros(network.arena_size)
+        engine = kernels.Engine(network, parameters, 5, batch_size, num_threads=num_threads)
+        assert engine.num_threads == expected, (hidden_size, batch_size, num_threads)
 
 
 @every_cell

@@ -502,6 +502,16 @@ def test_log_prob_is_that_of_next_probs(dtype, cell):
     np.testing.assert_allclose(model.log_prob(text), expected, atol=1e-5 if dtype == "float32" else 1e-12)
 
 
+def test_log_prob_of_one_text_has_the_same_bits_for_any_number_of_threads(monkeypatch):
+    model = random_model("abcdef", 1024, dtype="float32")
+    monkeypatch.setenv("CHARRNN_NUM_THREADS", "1")
+    expected = model.log_prob("abcfed" * 20)
+    for num_threads in (2, 3):
+        monkeypatch.setenv("CHARRNN_NUM_THREADS", str(num_threads))
+        assert model._engine(120, 1).num_threads == num_threads
+        np.testing.assert_array_equal(model.log_prob("abcfed" * 20), expected)
+
+
 def test_log_prob_of_a_document_has_its_first_character_and_end(names):
     scores = names.log_prob("bob")
     expected = [names.next_probs("bob"[:i])[character] for i, character in enumerate(["b", "o", "b", ""])]

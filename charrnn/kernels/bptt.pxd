@@ -96,24 +96,36 @@ cdef struct Part:
     real *no_end                # (B, slots, H)
 
 
-cdef inline bint shares_columns(Work *w, int threads) noexcept nogil:
+cdef inline Py_ssize_t panels_of_step(Work *w) noexcept nogil:
+    return (w.sizes.hidden_size + TILE_VECTORS * LANES - 1) // (TILE_VECTORS * LANES)
+
+
+cdef inline int column_threads(Work *w, int threads) noexcept nogil:
+    """How many of these threads share the columns of each step, a panel or more for each; 0 where they share rows."""
     cdef double operations = 2.0 * w.batch_size * gates_of(w.sizes.cell) * w.sizes.hidden_size * w.sizes.hidden_size
-    return threads > 1 and w.batch_size < ROWS_TO_SHARE * threads and operations >= OPERATIONS_TO_MEET * threads
+    cdef int sharers = <int>min(<Py_ssize_t>threads, panels_of_step(w))
+    if w.batch_size >= ROWS_TO_SHARE * threads:
+        return 0
+    if operations < OPERATIONS_TO_MEET * sharers:
+        sharers = <int>(operations / OPERATIONS_TO_MEET)
+        if sharers <= w.batch_size:     # as many have a row
+            return 0
+    return sharers if sharers > 1 else 0
 
 
 cdef inline Part part_of(Work *w, int rank, int threads, Py_ssize_t t0, Py_ssize_t t1) noexcept nogil:
     cdef Part part
-    cdef Py_ssize_t B = w.batch_size, H = w.sizes.hidden_size, panel = TILE_VECTORS * LANES
-    cdef Py_ssize_t panels = (H + panel - 1) // panel
+    cdef Py_ssize_t B = w.batch_size, H = w.sizes.hidden_size, panel = TILE_VECTORS * LANES, panels = panels_of_step(w)
+    cdef int sharers = column_threads(w, threads)
     part.rank = rank
     part.t0 = t0
     part.t1 = t1
-    part.together = shares_columns(w, threads)
-    if part.together:
+    part.together = sharers > 0
+    if part.together:           # the threads beyond the sharers have no columns
         part.b0 = 0
         part.b1 = B
-        part.first = min(H, panels * rank // threads * panel)
-        part.stop = min(H, panels * (rank + 1) // threads * panel)
+        part.first = min(H, panels * min(rank, sharers) // sharers * panel)
+        part.stop = min(H, panels * min(rank + 1, sharers) // sharers * panel)
         part.start = w.start + rank * B
         part.no_end = w.no_end + rank * B * slots_stride(w)
     else:
@@ -293,7 +305,7 @@ cdef inline void forward(Work *w, int rank, int threads, Py_ssize_t t0, Py_ssize
             for b in range(part.b0, part.b1):
                 step = step_of(w, l, t, b)
                 cell_forward(w.sizes.cell, part.first, part.stop, ld, w.bias + l * slots_stride(w), &step)
-                if part.stop == H:      # the last thread zeroes what lies behind
+                if part.first < part.stop == H:     # the last thread zeroes what lies behind
                     for j in range(H, round_up(H, LANES)):
                         step.h[j] = 0
             if w.dropout > 0:

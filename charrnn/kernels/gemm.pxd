@@ -110,7 +110,7 @@ cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t multiple) noexcept nogi
     return (n + multiple - 1) // multiple * multiple
 
 
-# A number in as few parts as can be of at most some size, which differ by one at most.
+# A number in as few parts as can be of at most some size, which differ by one at most; 0 in none.
 cdef struct Split:
     Py_ssize_t size             # of the larger parts
     Py_ssize_t large            # how many are so large
@@ -120,9 +120,11 @@ cdef struct Split:
 cdef inline Split split(Py_ssize_t n, Py_ssize_t most) noexcept nogil:
     cdef Py_ssize_t parts = (n + most - 1) // most
     cdef Split s
-    s.size = (n + parts - 1) // parts
-    s.large = n - (s.size - 1) * parts
-    s.small = parts - s.large
+    s.size = s.large = s.small = 0
+    if parts > 0:
+        s.size = (n + parts - 1) // parts
+        s.large = n - (s.size - 1) * parts
+        s.small = parts - s.large
     return s
 
 

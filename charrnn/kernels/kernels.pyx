@@ -13,7 +13,15 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from charrnn.kernels.activations cimport vexp, vsigmoid, vtanh
-from charrnn.kernels.bptt cimport HEAD_POSITIONS, ROWS_TO_SHARE, forward, head_forward, loss_and_gradients, poll
+from charrnn.kernels.bptt cimport (
+    HEAD_POSITIONS,
+    ROWS_TO_SHARE,
+    column_threads,
+    forward,
+    head_forward,
+    loss_and_gradients,
+    poll,
+)
 from charrnn.kernels.cells cimport (
     GRU,
     LSTM,
@@ -281,10 +289,12 @@ cdef class Engine:
         cdef Py_ssize_t panel = TILE_VECTORS * LANES
         cdef double positions
         self.network = network
-        self.num_threads = num_threads
         w.sizes = s[0]
         w.max_seq_length = w.seq_length = seq_length
         w.batch_size = batch_size
+        self.num_threads = num_threads
+        if batch_size == 1 and not backward:    # the others would have nothing to do but some logits
+            self.num_threads = max(column_threads(w, num_threads), 1)
         w.backward = backward
         w.dropout = dropout
         # Where one tile takes all rows, to pack would cost as much as a product.
@@ -294,7 +304,7 @@ cdef class Engine:
         if gates_of(s.cell) * s.hidden_size * s.stride * sizeof(real) <= CHUNK_BYTES:
             w.chunk = min(seq_length, max(BLOCK_K // batch_size, 1))
         # Threads wait for each other now and then, and whatever holds up one of them holds up all.
-        w.group = 1 if num_threads == 1 else CHUNKS_A_THREAD * num_threads
+        w.group = 1 if self.num_threads == 1 else CHUNKS_A_THREAD * self.num_threads
         positions = min(<double>w.chunk * batch_size, BLOCK_K)
         w.logits_block = round_up(<Py_ssize_t>min(positions, max(LOGITS // s.vocab_size, 1)), panel)
         w.logits_stride = padded(w.logits_block)
