@@ -45,6 +45,7 @@ from charrnn.kernels.gemm cimport (
     packed_rows,
     panel_width,
     panels_from,
+    panels_of,
     round_up,
 )
 from charrnn.kernels.network cimport (
@@ -96,14 +97,10 @@ cdef struct Part:
     real *no_end                # (B, slots, H)
 
 
-cdef inline Py_ssize_t panels_of_step(Work *w) noexcept nogil:
-    return (w.sizes.hidden_size + TILE_VECTORS * LANES - 1) // (TILE_VECTORS * LANES)
-
-
 cdef inline int column_threads(Work *w, int threads) noexcept nogil:
     """How many of these threads share the columns of each step, a panel or more for each; 0 where they share rows."""
     cdef double operations = 2.0 * w.batch_size * gates_of(w.sizes.cell) * w.sizes.hidden_size * w.sizes.hidden_size
-    cdef int sharers = <int>min(<Py_ssize_t>threads, panels_of_step(w))
+    cdef int sharers = <int>min(<Py_ssize_t>threads, panels_of(w.sizes.hidden_size))
     if w.batch_size >= ROWS_TO_SHARE * threads:
         return 0
     if operations < OPERATIONS_TO_MEET * sharers:
@@ -115,7 +112,7 @@ cdef inline int column_threads(Work *w, int threads) noexcept nogil:
 
 cdef inline Part part_of(Work *w, int rank, int threads, Py_ssize_t t0, Py_ssize_t t1) noexcept nogil:
     cdef Part part
-    cdef Py_ssize_t B = w.batch_size, H = w.sizes.hidden_size, panel = TILE_VECTORS * LANES, panels = panels_of_step(w)
+    cdef Py_ssize_t B = w.batch_size, H = w.sizes.hidden_size, panel = TILE_VECTORS * LANES, panels = panels_of(H)
     cdef int sharers = column_threads(w, threads)
     part.rank = rank
     part.t0 = t0
@@ -358,7 +355,7 @@ cdef inline void head(Work *w, int rank, int threads, Block block) noexcept nogi
     """Logits and losses of this thread's positions of a block and, for the backward pass, dlogits and the dh that it
     brings down to the upper layer."""
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, V = w.sizes.vocab_size, ls = w.logits_stride
-    cdef Py_ssize_t panel = TILE_VECTORS * LANES, panels = (block.count + panel - 1) // panel
+    cdef Py_ssize_t panel = TILE_VECTORS * LANES, panels = panels_of(block.count)
     cdef Py_ssize_t first = panels * rank // threads * panel
     cdef Py_ssize_t stop = min(block.count, panels * (rank + 1) // threads * panel), column, position, n
     cdef real scale = <real>(1.0 / (w.seq_length * w.batch_size))

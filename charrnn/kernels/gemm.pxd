@@ -78,6 +78,11 @@ cdef inline Matrix matrix_from(Matrix a, Py_ssize_t row, Py_ssize_t k) noexcept 
     return a
 
 
+cdef inline Py_ssize_t column_step(Matrix a, Py_ssize_t rows) noexcept nogil:
+    """From one column to the next of a tile of so many rows."""
+    return a.column_stride if a.column_stride != 0 else rows
+
+
 cdef inline Panels packed(Py_ssize_t k, const real *panels) noexcept nogil:
     """What pack made."""
     cdef Panels b
@@ -136,6 +141,11 @@ cdef inline Split heights_of(Py_ssize_t m) noexcept nogil:
 cdef inline Py_ssize_t height_at(Split heights, Py_ssize_t row) noexcept nogil:
     """Rows of the tile that begins at `row`."""
     return heights.size if row < heights.size * heights.large else heights.size - 1
+
+
+cdef inline Py_ssize_t panels_of(Py_ssize_t n) noexcept nogil:
+    """How many panels n columns have."""
+    return (n + TILE_VECTORS * LANES - 1) // (TILE_VECTORS * LANES)
 
 
 cdef inline Py_ssize_t panel_width(Py_ssize_t n, Py_ssize_t first) noexcept nogil:
@@ -244,7 +254,7 @@ cdef inline inlined tiles(
     cdef vreal sums[MAX_TILE_ROWS][MAX_TILE_VECTORS]
     cdef vreal b_row[MAX_TILE_VECTORS]
     cdef vreal factor
-    cdef Py_ssize_t a_step = a.column_stride if a.column_stride != 0 else rows, _tile, _
+    cdef Py_ssize_t a_step = column_step(a, rows), _tile, _
     cdef const real *a_column
     cdef const real *b_panel[MAX_TILE_VECTORS]
     cdef const real *b_tail
@@ -379,7 +389,7 @@ cdef inline void multiply_panels(
 
 cdef inline void copy_to_lanes(Py_ssize_t rows, Py_ssize_t k, Matrix a, real *copies) noexcept nogil:
     """copies[j, i] := a[i, j] in all lanes."""
-    cdef Py_ssize_t step = a.column_stride if a.column_stride != 0 else rows, _, i
+    cdef Py_ssize_t step = column_step(a, rows), _, i
     for _ in range(k):
         for i in range(rows):
             vstore(copies, vsplat(a.data[i * a.row_stride]))
@@ -414,7 +424,7 @@ cdef inline void multiply_copied(
                 sums[i] = c + (row + i) * c_stride
             start_rows = &sums[0] if block > 0 else start + row if start != NULL else NULL
             tile = matrix_from(a, row, k)
-            tile.data += block * (tile.column_stride if tile.column_stride != 0 else rows)
+            tile.data += block * column_step(tile, rows)
             copy_to_lanes(rows, depth, tile, copies)
             first = 0
             while first < n:
@@ -446,7 +456,7 @@ cdef inline void multiply(
     for row from 0 <= row < m by BLOCK_M:
         rows = min(<Py_ssize_t>BLOCK_M, m - row)
         heights = heights_of(rows)
-        widths = split((n + panel - 1) // panel, most_panels(rows))
+        widths = split(panels_of(n), most_panels(rows))
         for i in range(widths.large + widths.small):
             # The narrower ones first: the last panel may be but one vector wide.
             part = widths.large + widths.small - 1 - i if b.last_first else i
