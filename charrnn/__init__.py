@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from charrnn.files import ModelFileError, load
     from charrnn.model import CharRNN, Evaluation
+    from charrnn.text.vocabulary import Vocabulary
     from charrnn.train import DivergenceError, TrainingInterrupted
-    from charrnn.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 
@@ -35,7 +35,7 @@ _MODULES = {
     "Evaluation": "model",
     "ModelFileError": "files",
     "TrainingInterrupted": "train",
-    "Vocabulary": "vocabulary",
+    "Vocabulary": "text.vocabulary",
     "load": "files",
 }
 

@@ -107,7 +107,7 @@ def describe(model: CharRNN) -> dict[str, Any]:
 def build(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], record: dict[str, Any]) -> CharRNN:
     """The model of a record and its parameters."""
     from charrnn.model import CharRNN
-    from charrnn.vocabulary import Vocabulary
+    from charrnn.text.vocabulary import Vocabulary
 
     try:
         vocabulary = Vocabulary("".join(map(chr, record["characters"])), end=record["end"])

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from charrnn import corpus, files, kernels
+from charrnn import files, kernels
 from charrnn.arguments import as_array, choice, integer, number
 from charrnn.memory import check_memory
+from charrnn.text import corpus
+from charrnn.text.batching import streams
+from charrnn.text.decoding import code_point_blocks, gathered
+from charrnn.text.vocabulary import Vocabulary
 from charrnn.threads import threads_worth
-from charrnn.vocabulary import Vocabulary, code_point_blocks, gathered
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -542,7 +545,7 @@ class CharRNN:
 
     def _document_rows(self, stream: corpus.Corpus) -> list[tuple[int, int]]:
         """Rows of whole documents: the state before an END is zero anyhow, so that any END can begin a row."""
-        starts, _ = stream.streams(min(ROWS, stream.num_documents))
+        starts, _ = streams(stream, min(ROWS, stream.num_documents))
         bounds = [*np.unique(starts).tolist(), len(stream) - 1]
         return list(zip(bounds[:-1], bounds[1:], strict=True))
 

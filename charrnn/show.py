@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from charrnn import corpus
 from charrnn.arguments import integer
 from charrnn.model import CharRNN, Evaluation
 from charrnn.progress import printable
-from charrnn.vocabulary import Vocabulary
+from charrnn.text import corpus
+from charrnn.text.vocabulary import Vocabulary
 
 __all__ = ["LENGTH", "page"]
 

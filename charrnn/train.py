@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn import corpus, files, kernels
+from charrnn import files, kernels
 from charrnn.arguments import choice, file_path, flag, integer, number, output_path
 from charrnn.memory import check_memory
 from charrnn.model import CELLS, CharRNN, dtype_name
 from charrnn.progress import Progress
+from charrnn.text import corpus
+from charrnn.text.batching import streams
 from charrnn.threads import num_threads_or_default, threads_worth
 
 if TYPE_CHECKING:
@@ -604,7 +606,7 @@ class _Run:
         stream = self.training
         if stream.num_documents:
             stream = stream.shuffled(np.random.default_rng([self.settings.seed, epoch]))
-        starts, length = stream.streams(self.settings.batch_size)
+        starts, length = streams(stream, self.settings.batch_size)
         period = len(stream) - 1 if stream.num_documents else 0
         self.trainer.read(stream.codes, stream.table, starts, length, period)
 

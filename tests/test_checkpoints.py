@@ -227,7 +227,7 @@ def test_resume_with_another_text_is_refused(checkpoint, data):
 def test_the_same_text_may_come_from_elsewhere(tmp_path, checkpoint, monkeypatch):
     (tmp_path / "song.txt").write_text(SONG)
     train(SONG, epochs=1, checkpoint=checkpoint)
-    monkeypatch.setattr(charrnn.corpus, "MMAP_BYTES", 1)
+    monkeypatch.setattr(charrnn.text.decoding, "MMAP_BYTES", 1)
     for data in (SONG.encode(), tmp_path / "song.txt"):
         train(data, epochs=2, checkpoint=checkpoint, resume=True)
 

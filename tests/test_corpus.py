@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn import corpus as module
-from charrnn import vocabulary as vocabulary_module
-from charrnn.corpus import Corpus, read
-from charrnn.vocabulary import Vocabulary
+from charrnn.text import corpus as module
+from charrnn.text import decoding
+from charrnn.text.batching import streams
+from charrnn.text.corpus import Corpus, read
+from charrnn.text.vocabulary import Vocabulary
 
 CJK = "".join(map(chr, range(0x4E00, 0x4E00 + 10_000)))
 CHARACTERS = st.one_of(st.characters(), st.sampled_from("ab"), st.integers(0xD800, 0xDFFF).map(chr))
@@ -83,7 +84,7 @@ def test_bytes_are_read_as_latin_1(data: bytes) -> None:
 @given(TEXTS, st.integers(1, 5))
 def test_what_is_read_does_not_depend_on_the_size_of_a_block(text: str, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vocabulary_module, "BLOCK", block)
+        patch.setattr(decoding, "BLOCK", block)
         assert text_of(read(text)) == text
 
 
@@ -211,7 +212,7 @@ def test_documents_are_refused_where_the_vocabulary_has_no_end() -> None:
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 1 << 16])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be", "utf-32", "gb18030"])
 def test_a_file_is_read_in_its_encoding(block: int, encoding: str, book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(decoding, "BLOCK", block)
     assert text_of(read(book(AWKWARD, encoding), encoding=encoding)) == AWKWARD
 
 
@@ -245,7 +246,7 @@ def test_an_undecodable_byte_is_named_with_its_offset(
     book: Book,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(decoding, "BLOCK", block)
     message = (
         rf"book\.txt must be in {encoding}, got byte 0x{byte:02x} at offset {offset} \(.*\); "
         "give its encoding, or pass its bytes$"
@@ -306,7 +307,7 @@ def test_a_mapped_file_has_the_indices_of_one_that_is_read(
     text = "".join(map(chr, range(128))) + "to be\r\nor not"
     path = book(text)
     copied = read(path, encoding=encoding)
-    monkeypatch.setattr(module, "MMAP_BYTES", 16)
+    monkeypatch.setattr(decoding, "MMAP_BYTES", 16)
     mapped = read(path, encoding=encoding)
     assert isinstance(mapped.codes, np.memmap) and not isinstance(copied.codes, np.memmap)
     assert not mapped.codes.flags.writeable
@@ -319,7 +320,7 @@ def test_a_mapped_file_has_the_indices_of_one_that_is_read(
 
 
 def test_every_byte_of_a_latin_1_file_is_mapped(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MMAP_BYTES", 16)
+    monkeypatch.setattr(decoding, "MMAP_BYTES", 16)
     content = bytes(range(256))[::-1] * 2
     corpus = read(book(content), encoding="latin-1")
     assert isinstance(corpus.codes, np.memmap)
@@ -341,7 +342,7 @@ def test_every_byte_of_a_latin_1_file_is_mapped(book: Book, monkeypatch: pytest.
 def test_a_file_whose_bytes_are_not_its_code_points_is_not_mapped(
     text: str, encoding: str, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MMAP_BYTES", 1)
+    monkeypatch.setattr(decoding, "MMAP_BYTES", 1)
     path = book(text, encoding)
     corpus = read(path, encoding=encoding)
     assert not isinstance(corpus.codes, np.memmap)
@@ -349,13 +350,13 @@ def test_a_file_whose_bytes_are_not_its_code_points_is_not_mapped(
 
 
 def test_a_smaller_file_is_not_mapped(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MMAP_BYTES", 6)
+    monkeypatch.setattr(decoding, "MMAP_BYTES", 6)
     assert not isinstance(read(book("hello")).codes, np.memmap)
     assert isinstance(read(book("hello!")).codes, np.memmap)
 
 
 def test_a_mapped_file_is_encoded_with_the_vocabulary_given(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MMAP_BYTES", 1)
+    monkeypatch.setattr(decoding, "MMAP_BYTES", 1)
     path = book("hello")
     corpus = read(path, vocabulary=Vocabulary("語ohle"))
     assert isinstance(corpus.codes, np.memmap)
@@ -369,7 +370,7 @@ def test_a_mapped_file_is_encoded_with_the_vocabulary_given(book: Book, monkeypa
 def test_the_symbols_of_a_mapped_file_stay_in_range_when_it_changes(
     book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MMAP_BYTES", 1)
+    monkeypatch.setattr(decoding, "MMAP_BYTES", 1)
     path = book("hello")
     corpus = read(path)
     with path.open("r+b") as file:
@@ -510,7 +511,7 @@ def test_the_readers_of_a_text_cover_every_prediction_and_overlap_by_one_at_most
 ) -> None:
     corpus = read("a" * size)
     batch_size = data.draw(st.integers(1, size - 1))
-    starts, length = corpus.streams(batch_size)
+    starts, length = streams(corpus, batch_size)
     assert starts.dtype == np.int64 and starts.shape == (batch_size,)
     assert length == -(-(size - 1) // batch_size)
     assert starts.min() == 0 and starts.max() + length <= size - 1
@@ -526,7 +527,7 @@ def test_the_readers_of_documents_start_at_end_and_cover_every_prediction(
     corpus = read(documents)
     predictions = corpus.num_predictions
     batch_size = data.draw(st.integers(1, predictions))
-    starts, length = corpus.streams(batch_size)
+    starts, length = streams(corpus, batch_size)
     assert starts.dtype == np.int64 and starts.shape == (batch_size,)
     assert all(corpus.indices()[starts] == corpus.vocabulary.end)
     assert all(np.diff(starts) >= 0) and starts[0] == 0
@@ -540,7 +541,7 @@ def test_the_readers_of_documents_start_at_end_and_cover_every_prediction(
 
 def test_readers_wrap_from_the_last_end_to_the_first() -> None:
     corpus = read(["or not", "to", "be"])
-    starts, length = corpus.streams(3)
+    starts, length = streams(corpus, 3)
     assert (starts.tolist(), length) == ([0, 0, 7], 7)
     inputs = corpus.indices()[(starts[2] + np.arange(length)) % corpus.num_predictions]
     targets = corpus.indices()[(starts[2] + np.arange(length)) % corpus.num_predictions + 1]
@@ -555,10 +556,10 @@ def test_a_batch_of_a_wrong_size_is_refused() -> None:
         with pytest.raises(
             ValueError, match=f"^batch_size must be from 1 to 4, the number of characters to predict, got {batch_size}$"
         ):
-            corpus.streams(batch_size)
+            streams(corpus, batch_size)
     with pytest.raises(TypeError, match="^batch_size must be an int, got float$"):
-        corpus.streams(2.0)
-    assert corpus.streams(np.int32(4))[1] == 1
+        streams(corpus, 2.0)
+    assert streams(corpus, np.int32(4))[1] == 1
 
 
 # Costs
@@ -591,7 +592,7 @@ def test_a_257th_symbol_at_the_end_takes_no_more_memory() -> None:
 
 
 def test_a_mapped_file_takes_few_megabytes(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MMAP_BYTES", 1 << 20)
+    monkeypatch.setattr(decoding, "MMAP_BYTES", 1 << 20)
     path = book("To be, or not to be\n" * 1_000_000)
     tracemalloc.start()
     read(path)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn import vocabulary as module
-from charrnn.vocabulary import Vocabulary
+from charrnn.text import decoding as module
+from charrnn.text.vocabulary import Vocabulary
 
 SURROGATES = st.integers(0xD800, 0xDFFF).map(chr)
 TEXTS = st.text(st.one_of(st.characters(), st.integers(0, 0x10FFFF).map(chr), SURROGATES))

@@ -1,4 +1,4 @@
-"""Text as a stream of symbols, and where the parallel readers of a batch stand in it.
+"""Text as a stream of symbols.
 
 Every kind of data is an iterator of blocks of code points. One run numbers the characters as they come, and
 keeps their numbers, which then become indices in place: decoding is most of the time that reading takes. So no
@@ -12,11 +12,9 @@ fewer.
 
 from __future__ import annotations
 
-import codecs
 import io
 import mmap
 import numbers
-import operator
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
@@ -25,18 +23,24 @@ from typing import BinaryIO
 
 import numpy as np
 
-from charrnn.vocabulary import END_POINT, Vocabulary, code_point_blocks, code_points, gathered, text_of
+from charrnn.text.decoding import (
+    code_point_blocks,
+    code_points,
+    codec_name,
+    file_blocks,
+    gathered,
+    mapped,
+    text_of,
+)
+from charrnn.text.vocabulary import END_POINT, Vocabulary
 
 __all__ = ["Corpus", "read"]
 
 #: What is read: a text, a file, or documents.
 Data = str | bytes | bytearray | memoryview | os.PathLike[str] | Iterable[str | bytes]
 
-#: Bytes of a file, or symbols of documents, that are handled at once.
+#: Symbols of documents that are handled at once.
 BLOCK = 1 << 16
-
-#: A file of this many bytes is memory-mapped if its bytes are its code points.
-MMAP_BYTES = 64 << 20
 
 IDENTITY = np.arange(256, dtype=np.uint8)
 IDENTITY.flags.writeable = False
@@ -80,7 +84,7 @@ class Corpus:
     @property
     def num_documents(self) -> int:
         """Documents in the stream, 0 for a text."""
-        return 0 if self.vocabulary.end is None else len(self._ends) - 1
+        return 0 if self.vocabulary.end is None else len(self.ends) - 1
 
     @property
     def num_predictions(self) -> int:
@@ -88,7 +92,7 @@ class Corpus:
         return max(0, len(self) - 1)
 
     @cached_property
-    def _ends(self) -> np.ndarray:
+    def ends(self) -> np.ndarray:
         """Where the stream is END, from position 0 on; int64 of shape (num_documents + 1,)."""
         starts = range(0, len(self), BLOCK)
         found = (np.flatnonzero(self.indices(s, s + BLOCK) == self.vocabulary.end) + s for s in starts)
@@ -152,7 +156,7 @@ class Corpus:
                     f"validate on, got {val_fraction} of {len(self)}"
                 )
             return self._part(0, cut), self._part(cut, len(self))
-        between = self._ends[1:-1]
+        between = self.ends[1:-1]
         if not len(between):
             raise ValueError(f"val_fraction must be 0 for a single document, got {val_fraction}")
         cut = int(between[np.abs(between - cut).argmin()])
@@ -160,46 +164,6 @@ class Corpus:
 
     def _part(self, start: int, stop: int) -> Corpus:
         return Corpus(self.vocabulary, self.codes[start:stop], self.table)
-
-    def streams(self, batch_size: int) -> tuple[np.ndarray, int]:
-        """Place the parallel readers of a batch, so that together they read every prediction.
-
-        Reader b has the inputs from `starts[b]` on, `length` of them, and the targets one later. In a text
-        the readers lie evenly, and overlap by one prediction at most. In documents each starts at the END at
-        or before that place, and reads on at the beginning from the last symbol, which is END as well: input
-        p is the symbol at p modulo `num_predictions`.
-
-        Parameters
-        ----------
-        batch_size : int
-            Number of readers, from 1 to `num_predictions`.
-
-        Returns
-        -------
-        starts : ndarray of int64, shape (batch_size,)
-        length : int
-
-        Examples
-        --------
-        >>> read("hello world").streams(3)
-        (array([0, 3, 6]), 4)
-        >>> read(["to", "be", "or not"]).streams(3)
-        (array([0, 3, 6]), 7)
-        """
-        try:
-            batch_size = operator.index(batch_size)
-        except TypeError:
-            raise TypeError(f"batch_size must be an int, got {type(batch_size).__name__}") from None
-        predictions = self.num_predictions
-        if not 1 <= batch_size <= predictions:
-            raise ValueError(
-                f"batch_size must be from 1 to {predictions}, the number of characters to predict, got {batch_size}"
-            )
-        starts = np.arange(batch_size, dtype=np.int64) * predictions // batch_size
-        if self.vocabulary.end is None:
-            return starts, -(-predictions // batch_size)
-        starts = self._ends[np.searchsorted(self._ends, starts, "right") - 1]
-        return starts, int(np.diff(starts, append=predictions).max())
 
     def shuffled(self, rng: np.random.Generator) -> Corpus:
         """Give the documents in a new order, which one permutation drawn from `rng` decides.
@@ -218,9 +182,9 @@ class Corpus:
         if self.vocabulary.end is None:
             raise ValueError("a corpus must be one of documents to be shuffled, got a text")
         order = rng.permutation(self.num_documents)
-        lengths = np.diff(self._ends)[order]
+        lengths = np.diff(self.ends)[order]
         ends = np.append(0, np.cumsum(lengths))
-        shifts = self._ends[order] - ends[:-1]
+        shifts = self.ends[order] - ends[:-1]
         codes = np.empty_like(self.codes)
         codes[0] = self.codes[0]
         for first, last in _groups(ends):
@@ -285,13 +249,13 @@ def read(data: Data, *, encoding: str = "utf-8", vocabulary: Vocabulary | None =
     ValueError: 'ß' at position 4 of data is not among the model's 5 characters
     """
     if isinstance(data, os.PathLike):
-        codec, path = _codec(encoding), os.fsdecode(data)
+        codec, path = codec_name(encoding), os.fsdecode(data)
         with open(data, "rb") as opened:
             mapped = _mapped(opened, codec, path, vocabulary)
             if mapped is not None:
                 return mapped
             file: BinaryIO = opened if opened.seekable() else io.BytesIO(opened.read())
-            return _corpus(partial(_file_blocks, file, codec, path), vocabulary, path)
+            return _corpus(partial(file_blocks, file, codec, path), vocabulary, path)
     if isinstance(data, (str, bytes, bytearray, memoryview)):
         text = data if isinstance(data, str) else bytes(data)
         return _corpus(partial(code_point_blocks, text), vocabulary, name)
@@ -345,59 +309,18 @@ def _number(blocks: Iterable[np.ndarray], dtype: type) -> tuple[np.ndarray, np.n
     return points, np.frombuffer(codes, dtype)
 
 
-def _codec(encoding: str) -> str:
-    """The name under which Python knows a text encoding, that with a byte-order mark for UTF-8."""
-    if not isinstance(encoding, str):
-        raise TypeError(f"encoding must be a str, got {type(encoding).__name__}")
-    try:
-        # Unlike codecs.lookup this refuses the codecs that are not for text, as base64.
-        codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), encoding).encoding).name
-    except (LookupError, ValueError):
-        raise ValueError(f"encoding must be one that Python knows, as 'utf-8', got {encoding!r}") from None
-    return "utf-8-sig" if codec == "utf-8" else codec
-
-
-def _file_blocks(file: BinaryIO, codec: str, path: str) -> Iterator[np.ndarray]:
-    decoder = codecs.getincrementaldecoder(codec)()
-    file.seek(0)
-    num_bytes, data = 0, b"."
-    while data:
-        data = file.read(BLOCK)
-        num_bytes += len(data)
-        try:
-            text = decoder.decode(data, final=not data)
-        except UnicodeError as error:
-            reason = str(error)
-            if isinstance(error, UnicodeDecodeError):
-                # The decoder's bytes are those of this block and what it kept of the ones before.
-                offset = num_bytes - len(error.object) + error.start
-                reason = f"byte 0x{error.object[error.start]:02x} at offset {offset} ({error.reason})"
-            raise ValueError(
-                f"{path} must be in {codec.removesuffix('-sig')}, got {reason}; give its encoding, or pass its bytes"
-            ) from None
-        yield code_points(text)
-
-
 def _mapped(file: BinaryIO, codec: str, path: str, vocabulary: Vocabulary | None) -> Corpus | None:
-    """The corpus of a large file whose bytes are its code points, if they are."""
-    size = os.fstat(file.fileno()).st_size
-    if size < MMAP_BYTES or (vocabulary is not None and (vocabulary.end is not None or vocabulary.dtype != np.uint8)):
+    """The corpus of a large file whose bytes are its code points, if they are, and the vocabulary has them."""
+    if vocabulary is not None and (vocabulary.end is not None or vocabulary.dtype != np.uint8):
         return None
-    ascii = bytes(range(128))
-    if codec != "iso8859-1" and ascii.decode(codec, "replace") != ascii.decode("ascii"):
+    found = mapped(file, codec, path)
+    if found is None:
         return None
-    seen = np.zeros(256 if codec == "iso8859-1" else 128, bool)
-    for block in _file_blocks(file, codec, path):
-        if block.max(initial=0) >= len(seen):
-            return None
-        seen[block] = True
-        size -= len(block)
-    points = np.flatnonzero(seen)
+    codes, points = found
     vocabulary = vocabulary or Vocabulary(text_of(points))
-    if size != 0 or vocabulary.look_up(points).min() < 0:
+    if vocabulary.look_up(points).min() < 0:
         return None
-    table = np.maximum(vocabulary.look_up(IDENTITY), 0).astype(np.uint8)
-    return Corpus(vocabulary, np.memmap(file, np.uint8, "r"), table)
+    return Corpus(vocabulary, codes, np.maximum(vocabulary.look_up(IDENTITY), 0).astype(np.uint8))
 
 
 def _documents(data: Iterable[str | bytes], name: str) -> list[str]:

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charrnn.arguments import as_array, flag
+from charrnn.text.decoding import code_point_blocks, code_points, gathered, text_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["Vocabulary"]
-
-#: Characters that are looked up at once: what this takes stays in a core's cache.
-BLOCK = 1 << 16
 
 #: The code point that stands for END.
 END_POINT = 0x110000
@@ -223,28 +221,3 @@ def _joined(characters: str | Iterable[str]) -> str:
         if len(item) != 1:
             raise ValueError(f"characters must be single characters, got {item!r} at position {position}")
     return "".join(items)
-
-
-def code_points(text: str) -> np.ndarray:
-    """Give the code points of a text, as int32."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<i4")
-
-
-def code_point_blocks(text: str | bytes | bytearray) -> Iterator[np.ndarray]:
-    """Yield the code points of a text, those of a few characters at a time."""
-    for start in range(0, len(text), BLOCK):
-        block = text[start : start + BLOCK]
-        yield code_points(block) if isinstance(block, str) else np.frombuffer(block, np.uint8)
-
-
-def gathered(blocks: Iterable[np.ndarray], dtype: npt.DTypeLike) -> np.ndarray:
-    """Join arrays, without ever holding them and what they are joined to twice."""
-    joined = bytearray()
-    for block in blocks:
-        joined += block.data
-    return np.frombuffer(joined, dtype)
-
-
-def text_of(points: np.ndarray) -> str:
-    """Give the text that has these code points."""
-    return points.astype("<i4").tobytes().decode("utf-32-le", "surrogatepass")

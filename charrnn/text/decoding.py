@@ -1,0 +1,99 @@
+"""From bytes to blocks of code points: encodings, byte-order marks, files that are mapped into memory.
+
+It knows nothing of vocabularies and symbols. A block is an array of some 65,000 code points, so that neither speed nor
+memory depends on how a text is stored.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+#: Bytes of a file, or characters of a text, that are handled at once: what this takes stays in a core's cache.
+BLOCK = 1 << 16
+
+#: A file of this many bytes is memory-mapped if its bytes are its code points.
+MMAP_BYTES = 64 << 20
+
+
+def code_points(text: str) -> np.ndarray:
+    """Give the code points of a text, as int32."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<i4")
+
+
+def code_point_blocks(text: str | bytes | bytearray) -> Iterator[np.ndarray]:
+    """Yield the code points of a text, those of a few characters at a time."""
+    for start in range(0, len(text), BLOCK):
+        block = text[start : start + BLOCK]
+        yield code_points(block) if isinstance(block, str) else np.frombuffer(block, np.uint8)
+
+
+def gathered(blocks: Iterable[np.ndarray], dtype: npt.DTypeLike) -> np.ndarray:
+    """Join arrays, without ever holding them and what they are joined to twice."""
+    joined = bytearray()
+    for block in blocks:
+        joined += block.data
+    return np.frombuffer(joined, dtype)
+
+
+def text_of(points: np.ndarray) -> str:
+    """Give the text that has these code points."""
+    return points.astype("<i4").tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def codec_name(encoding: str) -> str:
+    """The name under which Python knows a text encoding, that with a byte-order mark for UTF-8."""
+    if not isinstance(encoding, str):
+        raise TypeError(f"encoding must be a str, got {type(encoding).__name__}")
+    try:
+        # Unlike codecs.lookup this refuses the codecs that are not for text, as base64.
+        codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), encoding).encoding).name
+    except (LookupError, ValueError):
+        raise ValueError(f"encoding must be one that Python knows, as 'utf-8', got {encoding!r}") from None
+    return "utf-8-sig" if codec == "utf-8" else codec
+
+
+def file_blocks(file: BinaryIO, codec: str, path: str) -> Iterator[np.ndarray]:
+    decoder = codecs.getincrementaldecoder(codec)()
+    file.seek(0)
+    num_bytes, data = 0, b"."
+    while data:
+        data = file.read(BLOCK)
+        num_bytes += len(data)
+        try:
+            text = decoder.decode(data, final=not data)
+        except UnicodeError as error:
+            reason = str(error)
+            if isinstance(error, UnicodeDecodeError):
+                # The decoder's bytes are those of this block and what it kept of the ones before.
+                offset = num_bytes - len(error.object) + error.start
+                reason = f"byte 0x{error.object[error.start]:02x} at offset {offset} ({error.reason})"
+            raise ValueError(
+                f"{path} must be in {codec.removesuffix('-sig')}, got {reason}; give its encoding, or pass its bytes"
+            ) from None
+        yield code_points(text)
+
+
+def mapped(file: BinaryIO, codec: str, path: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """A large file whose bytes are its code points, mapped into memory, and which code points it has; else None."""
+    size = os.fstat(file.fileno()).st_size
+    if size < MMAP_BYTES:
+        return None
+    ascii = bytes(range(128))
+    if codec != "iso8859-1" and ascii.decode(codec, "replace") != ascii.decode("ascii"):
+        return None
+    seen = np.zeros(256 if codec == "iso8859-1" else 128, bool)
+    for block in file_blocks(file, codec, path):
+        if block.max(initial=0) >= len(seen):
+            return None
+        seen[block] = True
+        size -= len(block)
+    return (np.memmap(file, np.uint8, "r"), np.flatnonzero(seen)) if size == 0 else None
