@@ -12,10 +12,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charrnn.files import ModelFileError, load
-    from charrnn.model import CharRNN, Evaluation
+    from charrnn.errors import DivergenceError, ModelFileError, TrainingInterrupted
+    from charrnn.model import CharRNN, Evaluation, load
     from charrnn.text.vocabulary import Vocabulary
-    from charrnn.train import DivergenceError, TrainingInterrupted
 
 __version__ = "0.1.0"
 
@@ -31,12 +30,12 @@ __all__ = [
 
 _MODULES = {
     "CharRNN": "model",
-    "DivergenceError": "train",
+    "DivergenceError": "errors",
     "Evaluation": "model",
-    "ModelFileError": "files",
-    "TrainingInterrupted": "train",
+    "ModelFileError": "errors",
+    "TrainingInterrupted": "errors",
     "Vocabulary": "text.vocabulary",
-    "load": "files",
+    "load": "model",
 }
 
 

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from charrnn import __version__, kernels
-from charrnn.arguments import number
+from charrnn.errors import number
 from charrnn.model import CELLS, CharRNN
+from charrnn.system import num_threads_or_default, threads_worth
 from charrnn.text import corpus
-from charrnn.threads import num_threads_or_default, threads_worth
 
 __all__ = ["Benchmark", "Row", "Speed", "as_json", "bench", "table"]
 

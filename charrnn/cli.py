@@ -27,12 +27,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from charrnn import __version__
-from charrnn.arguments import output_path
+from charrnn.errors import output_path
 from charrnn.progress import Samples, duration, printable, thousands, write
 
 if TYPE_CHECKING:
+    from charrnn.history import History
     from charrnn.model import CharRNN
-    from charrnn.train import History, Report
+    from charrnn.train import Report
 
 __all__ = ["main", "standard_library_text"]
 
@@ -483,7 +484,7 @@ class _Watch:
 
     def _decisions(self, report: Report) -> str:
         from charrnn.kernels import BUILD
-        from charrnn.threads import num_threads_or_default
+        from charrnn.system import num_threads_or_default
 
         model, args, s = report.model, self.args, report.settings
         ends = [] if math.isinf(s.epochs) else [f"{s.epochs:.3g} epoch{'' if s.epochs == 1 else 's'}"]
@@ -550,7 +551,7 @@ def _declare_sample(parser: argparse.ArgumentParser) -> None:
 
 
 def _sample(args: argparse.Namespace) -> int:
-    from charrnn.files import load
+    from charrnn.model import load
 
     model = load(args.model)
     options = {name: getattr(args, name) for name in SAMPLE_OPTIONS}
@@ -571,7 +572,7 @@ def _sample(args: argparse.Namespace) -> int:
 def _sample_documents(model: CharRNN, args: argparse.Namespace, options: dict[str, Any]) -> None:
     import numpy as np
 
-    from charrnn.arguments import integer
+    from charrnn.errors import integer
 
     _check_documents(model, args)
     count = 10 if args.count is None else integer("count", args.count, 0)
@@ -598,7 +599,7 @@ def _declare_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from charrnn.files import load
+    from charrnn.model import load
 
     model = load(args.model)
     data = _data([args.file], args.documents, args.encoding)
@@ -650,7 +651,7 @@ def _declare_show(parser: argparse.ArgumentParser) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from charrnn.files import load
+    from charrnn.model import load
     from charrnn.show import page
 
     output = Path(args.output)
@@ -675,7 +676,7 @@ def _declare_info(parser: argparse.ArgumentParser) -> None:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from charrnn.files import load
+    from charrnn.model import load
 
     model = load(args.model)
     end = "" if model.vocabulary.end is None else ", END among them"

@@ -7,6 +7,8 @@ The record is the JSON object under the key "charrnn":
     characters      code points of the vocabulary's characters in index order
     end             whether the vocabulary ends with END
     cell, vocab_size, hidden_size, num_layers, dtype
+
+Nothing here knows how a model calculates: a class is handed in, which makes one of a vocabulary and arrays.
 """
 
 from __future__ import annotations
@@ -19,14 +21,17 @@ import reprlib
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from charrnn.arguments import file_path
+from charrnn.errors import ModelFileError, file_path
+from charrnn.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
+
+Model = TypeVar("Model", bound="CharRNN")
 
 FORMAT_VERSION = 1
 RECORD = "charrnn"
@@ -38,56 +43,15 @@ DTYPES = {"float32": "F32", "float64": "F64"}
 VALUES = 100_000
 
 
-class ModelFileError(ValueError):
-    """A file that is no charrnn model, or a damaged one.
-
-    Examples
-    --------
-    >>> _ = path.write_text("no model")
-    >>> charrnn.load(path)
-    Traceback (most recent call last):
-    charrnn.files.ModelFileError: ... is not a charrnn model, ...
-    """
-
-
 def save(model: CharRNN, path: str | os.PathLike[str]) -> None:
     """Write a model file, whole or not at all."""
     write(path, model.state_dict(), describe(model))
 
 
-def load(path: str | os.PathLike[str]) -> CharRNN:
-    """Read the model that `CharRNN.save` wrote.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-
-    Returns
-    -------
-    CharRNN
-
-    Raises
-    ------
-    ModelFileError
-        The file is no charrnn model, or it is damaged; the message says what is wrong with it.
-    OSError
-        The file cannot be read.
-
-    Notes
-    -----
-    No file, whoever made it, does anything but become a model or raise this error: nothing in it is executed, and its
-    numbers are held against its length before memory is taken, some three times that length. While it is read the file
-    must not be shortened.
-
-    Examples
-    --------
-    >>> import charrnn.train
-    >>> charrnn.train.train("hello world").save(path)
-    >>> charrnn.load(path).sample("h", 10, temperature=0)
-    'ello world'
-    """
+def load(path: str | os.PathLike[str], kind: type[Model]) -> Model:
+    """Read a model file as a model of this class: see `charrnn.load`."""
     tensors, record = read(path, kind="model")
-    return build(path, tensors, record)
+    return build(path, tensors, record, kind)
 
 
 def describe(model: CharRNN) -> dict[str, Any]:
@@ -104,14 +68,13 @@ def describe(model: CharRNN) -> dict[str, Any]:
     }
 
 
-def build(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], record: dict[str, Any]) -> CharRNN:
-    """The model of a record and its parameters."""
-    from charrnn.model import CharRNN
-    from charrnn.text.vocabulary import Vocabulary
-
+def build(
+    path: str | os.PathLike[str], tensors: dict[str, np.ndarray], record: dict[str, Any], kind: type[Model]
+) -> Model:
+    """The model of a record and its parameters, an instance of this class."""
     try:
         vocabulary = Vocabulary("".join(map(chr, record["characters"])), end=record["end"])
-        model = CharRNN.from_state_dict(vocabulary, tensors)
+        model = kind.from_state_dict(vocabulary, tensors)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise damaged(path, error) from None
     for key, value in describe(model).items():

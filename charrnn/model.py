@@ -15,20 +15,19 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from charrnn import files, kernels
-from charrnn.arguments import as_array, choice, integer, number
-from charrnn.memory import check_memory
+from charrnn.errors import as_array, choice, integer, number
+from charrnn.system import check_memory, threads_worth
 from charrnn.text import corpus
 from charrnn.text.batching import streams
 from charrnn.text.decoding import code_point_blocks, gathered
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.threads import threads_worth
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from typing_extensions import TypeVar  # known to every type checker, and not imported
+    from typing_extensions import Self, TypeVar  # known to every type checker, and not imported
 
+    from charrnn.history import History
     from charrnn.kernels.kernels import Engine, Network, Sampler
-    from charrnn.train import History
 
     Rng = int | np.random.Generator | np.random.RandomState | None  # at run time it would import numpy.random
     #: Of a prompt and of what is drawn after it.
@@ -198,7 +197,7 @@ class CharRNN:
         return self._network.views(self._arena)
 
     @classmethod
-    def from_state_dict(cls, vocabulary: Vocabulary | str, state_dict: Mapping[str, Any]) -> CharRNN:
+    def from_state_dict(cls, vocabulary: Vocabulary | str, state_dict: Mapping[str, Any]) -> Self:
         """The model with these parameters; cell and sizes are read off their shapes, the precision off their dtype.
 
         Parameters
@@ -275,7 +274,7 @@ class CharRNN:
         >>> charrnn.CharRNN.load(path).vocabulary
         <Vocabulary of 3 characters 'abc'>
         """
-        return files.load(path)
+        return files.load(path, CharRNN)
 
     # Sampling
 
@@ -788,6 +787,40 @@ class CharRNN:
             axes = "(L, B, H)" if len(shape) == 3 else "(2, L, B, H)"
             raise ValueError(f"state must have shape {axes} = {shape}, got {array.shape}")
         return array
+
+
+def load(path: str | os.PathLike[str]) -> CharRNN:
+    """Read the model that `CharRNN.save` wrote.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    CharRNN
+
+    Raises
+    ------
+    ModelFileError
+        The file is no charrnn model, or it is damaged; the message says what is wrong with it.
+    OSError
+        The file cannot be read.
+
+    Notes
+    -----
+    No file, whoever made it, does anything but become a model or raise this error: nothing in it is executed, and its
+    numbers are held against its length before memory is taken, some three times that length. While it is read the file
+    must not be shortened.
+
+    Examples
+    --------
+    >>> import charrnn.train
+    >>> charrnn.train.train("hello world").save(path)
+    >>> charrnn.load(path).sample("h", 10, temperature=0)
+    'ello world'
+    """
+    return files.load(path, CharRNN)
 
 
 def _block_length(symbols: np.ndarray) -> int:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from charrnn.arguments import file_path
-
-if TYPE_CHECKING:
-    from charrnn.train import History
+from charrnn.errors import file_path
+from charrnn.history import History
 
 __all__ = ["learning_curves"]
 
@@ -59,8 +57,6 @@ def learning_curves(history: History, path: str | os.PathLike[str]) -> None:
     check_picture(path)
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
-
-    from charrnn.train import History
 
     if not isinstance(history, History):
         raise TypeError(f"history must be the History of a trained model, got {type(history).__name__}")

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.arguments import integer
+from charrnn.errors import integer
 from charrnn.model import CharRNN, Evaluation
 from charrnn.progress import printable
 from charrnn.text import corpus

@@ -12,20 +12,29 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from charrnn import files, kernels
-from charrnn.arguments import choice, file_path, flag, integer, number, output_path
-from charrnn.memory import check_memory
+from charrnn.errors import (
+    DivergenceError,
+    TrainingInterrupted,
+    choice,
+    file_path,
+    flag,
+    integer,
+    number,
+    output_path,
+)
+from charrnn.history import History
 from charrnn.model import CELLS, CharRNN, dtype_name
 from charrnn.progress import Progress
+from charrnn.system import check_memory, num_threads_or_default, threads_worth
 from charrnn.text import corpus
 from charrnn.text.batching import streams
-from charrnn.threads import num_threads_or_default, threads_worth
 
 if TYPE_CHECKING:
     from charrnn.kernels.kernels import Trainer
@@ -45,55 +54,6 @@ VALIDATIONS = 20
 VALIDATION_SHARE = 0.05
 # Loss of a step, nats per character, beyond which nothing is learned any more; uniform guesses cost log V.
 DIVERGED_LOSS = 1000.0
-
-
-class DivergenceError(ArithmeticError):
-    """The loss or the gradient stopped being finite, or the loss grew beyond all use.
-
-    Attributes
-    ----------
-    step : int
-        The step at which it happened.
-    model : CharRNN
-        The best model so far. A checkpoint is left as it was before.
-
-    Examples
-    --------
-    >>> charrnn.train.train("hello world", optimizer="sgd", learning_rate=1e9, clip_norm=None)
-    Traceback (most recent call last):
-    charrnn.train.DivergenceError: training diverged at step ...
-    """
-
-    def __init__(self, message: str, step: int, model: CharRNN) -> None:
-        super().__init__(message)
-        self.step = step
-        self.model = model
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C during training.
-
-    Attributes
-    ----------
-    model : CharRNN
-        The model as trained so far.
-    checkpointed : bool
-        Whether a checkpoint holds it too.
-
-    Examples
-    --------
-    >>> def impatient(report):
-    ...     raise KeyboardInterrupt
-    >>> try:
-    ...     model = charrnn.train.train("hello world", callback=impatient)
-    ... except charrnn.TrainingInterrupted as interrupt:
-    ...     model = interrupt.model
-    """
-
-    def __init__(self, model: CharRNN, checkpointed: bool) -> None:
-        super().__init__()
-        self.model = model
-        self.checkpointed = checkpointed
 
 
 @dataclass
@@ -145,81 +105,6 @@ class Report:
     model: CharRNN
     settings: Settings
     num_chars: int
-
-
-@dataclass
-class History:
-    """How a training went, in at most some 2000 points, ready to plot.
-
-    Attributes
-    ----------
-    steps, losses, times, learning_rates : list
-        For each stretch of steps its last step, its mean loss (nats per character), the seconds since the training
-        began and the learning rate at its end.
-    val_steps, val_losses, val_times : list
-        The validations.
-    chars_per_step : int
-        batch_size times seq_length: steps times it is the characters seen, but for the shorter last chunk of an epoch.
-
-    Examples
-    --------
-    >>> history = charrnn.train.train("hello world").history
-    >>> history.losses[0] > 1 > history.losses[-1]
-    True
-    """
-
-    steps: list[int] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
-    learning_rates: list[float] = field(default_factory=list)
-    val_steps: list[int] = field(default_factory=list)
-    val_losses: list[float] = field(default_factory=list)
-    val_times: list[float] = field(default_factory=list)
-    chars_per_step: int = 0
-    stretch: int = 1
-    pending_steps: int = 0
-    pending_loss: float = 0.0
-
-    POINTS = 2000
-
-    def add(self, step: int, losses: np.ndarray, learning_rates: np.ndarray, start: float, stop: float) -> None:
-        """The steps after `step`, run from `start` to `stop` seconds."""
-        for i, loss in enumerate(losses.tolist()):
-            self.pending_steps += 1
-            self.pending_loss += loss
-            if self.pending_steps == self.stretch:
-                self.steps.append(step + i + 1)
-                self.losses.append(self.pending_loss / self.stretch)
-                self.times.append(start + (stop - start) * (i + 1) / len(losses))
-                self.learning_rates.append(float(learning_rates[i]))
-                self.pending_steps, self.pending_loss = 0, 0.0
-                if len(self.steps) == self.POINTS:
-                    self._halve()
-
-    @classmethod
-    def from_record(cls, record: Any) -> History:
-        """What `dataclasses.asdict` gave, after JSON."""
-        history = cls(**record)
-        for lists in (("steps", "losses", "times", "learning_rates"), ("val_steps", "val_losses", "val_times")):
-            lengths = set()
-            for name in lists:
-                values = getattr(history, name)
-                if not isinstance(values, list):
-                    raise TypeError(f"{name} must be a list, got {values!r}")
-                lengths.add(len(values))
-                for value in values:
-                    integer(name, value, 0) if name.endswith("steps") else number(name, value, -math.inf)
-            if len(lengths) > 1 or max(lengths) > cls.POINTS:
-                raise ValueError(f"{', '.join(lists)} must have one length of at most {cls.POINTS}")
-        integer("chars_per_step", history.chars_per_step, 1)
-        integer("pending_steps", history.pending_steps, 0, integer("stretch", history.stretch, 1) - 1)
-        number("pending_loss", history.pending_loss, 0)
-        return history
-
-    def _halve(self) -> None:
-        self.stretch *= 2
-        self.losses = [(a + b) / 2 for a, b in zip(self.losses[::2], self.losses[1::2], strict=True)]
-        self.steps, self.times, self.learning_rates = self.steps[1::2], self.times[1::2], self.learning_rates[1::2]
 
 
 @dataclass(frozen=True)
@@ -435,7 +320,7 @@ def train(
     """
     began = time.perf_counter()
     if isinstance(init_from, (str, os.PathLike)):
-        init_from = files.load(file_path("init_from", init_from))
+        init_from = CharRNN.load(file_path("init_from", init_from))
     if init_from is not None and not isinstance(init_from, CharRNN):
         raise TypeError(f"init_from must be a CharRNN or the path of one, got {type(init_from).__name__}")
     flag("progress", progress)

@@ -17,7 +17,7 @@ import charrnn
 from charrnn import bench as benchmark
 from charrnn import cli, kernels
 from charrnn.bench import ROWS, Row, Speed, as_json, bench, steps_per_second, table
-from charrnn.threads import num_threads_or_default
+from charrnn.system import num_threads_or_default
 
 SMALL = [Row("train", 8, 1, 5), Row("train", 16, 4, 6, num_layers=2), Row("sample", 8, 1), Row("sample", 8, 3)]
 

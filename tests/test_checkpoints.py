@@ -65,7 +65,7 @@ def stop_after(step):
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "adagrad"])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_400_steps_killed_and_resumed_are_1000_in_one_go(tmp_path, monkeypatch, cell, optimizer):
-    monkeypatch.setattr(charrnn.threads, "OPERATIONS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(charrnn.system, "OPERATIONS_WORTH_A_THREAD", 1)
     steps_per_epoch = -(-int(len(SONG) * 0.9 - 1) // (3 * 11))
     options = dict(cell=cell, optimizer=optimizer, hidden_size=12, num_layers=2, dropout=0.2, batch_size=3)
     options |= dict(seq_length=11, val_fraction=0.1, epochs=1000 / steps_per_epoch)
@@ -84,7 +84,7 @@ def test_400_steps_killed_and_resumed_are_1000_in_one_go(tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize("num_threads", [2, 3, 5])
 def test_any_number_of_threads_may_go_on_with_what_another_one_began(tmp_path, monkeypatch, num_threads):
-    monkeypatch.setattr(charrnn.threads, "OPERATIONS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(charrnn.system, "OPERATIONS_WORTH_A_THREAD", 1)
     options = dict(cell="lstm", hidden_size=12, dropout=0.2, batch_size=7, seq_length=10, val_fraction=0.1, epochs=2)
     once, twice = tmp_path / "once", tmp_path / "twice"
     expected = train(SONG, checkpoint=once, num_threads=1, **options)

@@ -557,7 +557,7 @@ def test_log_prob_reads_texts_of_about_the_same_length_together(lengths, batches
 
 
 def test_what_little_memory_holds_does_not_ask_how_much_there_is(hello, monkeypatch):
-    monkeypatch.setattr("charrnn.memory.memory_size", lambda: pytest.fail("it was asked for"))
+    monkeypatch.setattr("charrnn.system.memory_size", lambda: pytest.fail("it was asked for"))
     assert len(hello.log_prob("hello")) == 4
     assert len(hello.sample(length=5)) == 5
 

@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 
-from charrnn.arguments import as_array, choice, integer, number
-from charrnn.memory import check_memory
+from charrnn.errors import as_array, choice, integer, number
+from charrnn.system import check_memory
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY, ceil, isfinite, sqrt

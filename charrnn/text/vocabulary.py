@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charrnn.arguments import as_array, flag
+from charrnn.errors import as_array, flag
 from charrnn.text.decoding import code_point_blocks, code_points, gathered, text_of
 
 if TYPE_CHECKING:

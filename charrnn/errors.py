@@ -1,4 +1,7 @@
-"""Checks of the arguments that users give: a wrong value is one sentence with its name, the rule and the value."""
+"""The package's own exceptions, and the checks of the arguments that users give.
+
+A wrong value is one sentence: its name, the rule, the value. Nothing here knows what the arguments are for.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,75 @@ import reprlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from charrnn.model import CharRNN
+
+__all__ = ["DivergenceError", "ModelFileError", "TrainingInterrupted"]
+
+
+class ModelFileError(ValueError):
+    """A file that is no charrnn model, or a damaged one.
+
+    Examples
+    --------
+    >>> _ = path.write_text("no model")
+    >>> charrnn.load(path)
+    Traceback (most recent call last):
+    charrnn.errors.ModelFileError: ... is not a charrnn model, ...
+    """
+
+
+class DivergenceError(ArithmeticError):
+    """The loss or the gradient stopped being finite, or the loss grew beyond all use.
+
+    Attributes
+    ----------
+    step : int
+        The step at which it happened.
+    model : CharRNN
+        The best model so far. A checkpoint is left as it was before.
+
+    Examples
+    --------
+    >>> charrnn.train.train("hello world", optimizer="sgd", learning_rate=1e9, clip_norm=None)
+    Traceback (most recent call last):
+    charrnn.errors.DivergenceError: training diverged at step ...
+    """
+
+    def __init__(self, message: str, step: int, model: CharRNN) -> None:
+        super().__init__(message)
+        self.step = step
+        self.model = model
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C during training.
+
+    Attributes
+    ----------
+    model : CharRNN
+        The model as trained so far.
+    checkpointed : bool
+        Whether a checkpoint holds it too.
+
+    Examples
+    --------
+    >>> def impatient(report):
+    ...     raise KeyboardInterrupt
+    >>> try:
+    ...     model = charrnn.train.train("hello world", callback=impatient)
+    ... except charrnn.TrainingInterrupted as interrupt:
+    ...     model = interrupt.model
+    """
+
+    def __init__(self, model: CharRNN, checkpointed: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.checkpointed = checkpointed
 
 
 def integer(name: str, value: Any, low: int, high: int | None = sys.maxsize) -> int:
