@@ -342,7 +342,8 @@ def standard_library_text() -> str:
 
 def _declare_train(parser: argparse.ArgumentParser) -> None:
     from charrnn.model import CELLS, DTYPES
-    from charrnn.train import OPTIMIZERS, SCHEDULES, train
+    from charrnn.train import train
+    from charrnn.train.settings import OPTIMIZERS, SCHEDULES
 
     parser.usage = "charrnn train [FILE ...] [-o MODEL] [options]"
     parser.epilog = (

@@ -3,7 +3,7 @@
 The record is the JSON object under the key "charrnn":
 
     format_version  1
-    kind            "model" (or "checkpoint", see train.py)
+    kind            "model" (or "checkpoint", see train/checkpoint.py)
     characters      code points of the vocabulary's characters in index order
     end             whether the vocabulary ends with END
     cell, vocab_size, hidden_size, num_layers, dtype

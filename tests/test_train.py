@@ -220,15 +220,16 @@ def test_learning_rate_by_the_clock_does_not_jump_where_an_epoch_ends(monkeypatc
     # By a clock that goes by characters, a step takes most of the time between two looks at it; the last chunk of an
     # epoch, a single character, takes far less and promises many steps.
     clock = types.SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
-    make_steps = charrnn.train._Run._steps
+    make_steps = charrnn.train.loop.Run._steps
 
     def steps(run, *arguments):
         made = make_steps(run, *arguments)
         clock.now = (run.trainer.passes * (len(SONG) - 1) + run.trainer.position) * 2e-3
         return made
 
-    monkeypatch.setattr(charrnn.train._Run, "_steps", steps)
+    monkeypatch.setattr(charrnn.train.loop.Run, "_steps", steps)
     monkeypatch.setattr(charrnn.train, "time", clock)
+    monkeypatch.setattr(charrnn.train.loop, "time", clock)
     seq_length = 38
     assert (len(SONG) - 1) % seq_length == 1
     model = train(SONG, max_seconds=20.0, batch_size=1, seq_length=seq_length, hidden_size=8, progress=False)
@@ -247,8 +248,8 @@ def test_ctrl_c_stops_within_a_step_and_leaves_the_model_usable(monkeypatch, num
     # One step is some 10^12 operations, many seconds.
     text = "abcdefghij" * 30_000
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    steps = charrnn.train._Run._steps
-    monkeypatch.setattr(charrnn.train._Run, "_steps", lambda *arguments: timer.start() or steps(*arguments))
+    steps = charrnn.train.loop.Run._steps
+    monkeypatch.setattr(charrnn.train.loop.Run, "_steps", lambda *arguments: timer.start() or steps(*arguments))
     with pytest.raises(KeyboardInterrupt) as raised:
         train(
             text,

@@ -1,0 +1,282 @@
+"""train(): from a text to a model.
+
+The arguments are checked here, the rule of defaults (`rule`) fills in what is not given, the `loop` trains. A
+`Report` tells a callback how it goes, a `History` how it went, a `checkpoint` keeps it over a crash.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from charrnn import kernels
+from charrnn.errors import (
+    DivergenceError,
+    TrainingInterrupted,
+    choice,
+    file_path,
+    flag,
+    integer,
+    number,
+    output_path,
+)
+from charrnn.history import History
+from charrnn.model import CELLS, CharRNN, dtype_name
+from charrnn.progress import Progress
+from charrnn.system import check_memory, num_threads_or_default
+from charrnn.text import corpus
+from charrnn.train.loop import Run
+from charrnn.train.report import Report
+from charrnn.train.rule import default_learning_rate, default_val_fraction, defaults
+from charrnn.train.settings import OPTIMIZERS, SCHEDULES, Settings
+
+__all__ = [
+    "DivergenceError",
+    "History",
+    "Report",
+    "Settings",
+    "TrainingInterrupted",
+    "default_learning_rate",
+    "defaults",
+    "train",
+]
+
+
+def train(
+    data: corpus.Data,
+    *,
+    cell: str | None = None,
+    hidden_size: int | None = None,
+    num_layers: int | None = None,
+    dropout: float | None = None,
+    optimizer: str = "adam",
+    learning_rate: float | None = None,
+    schedule: str = "cosine",
+    warmup: float = 0.02,
+    clip_norm: float | None = 0.25,
+    clip_value: float | None = None,
+    weight_decay: float | None = None,
+    momentum: float = 0.9,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    batch_size: int | None = None,
+    seq_length: int | None = None,
+    epochs: float | None = None,
+    max_seconds: float | None = None,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    dtype: str | None = None,
+    num_threads: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 60.0,
+    resume: bool = False,
+    init_from: CharRNN | str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    callback: Callable[[Report], Any] | None = None,
+    encoding: str = "utf-8",
+) -> CharRNN:
+    """Train a character-level recurrent language model.
+
+    Truncated backpropagation through time: `batch_size` readers go through the text side by side in chunks of
+    `seq_length` characters; the hidden state is carried from chunk to chunk, gradients are not.
+
+    Parameters
+    ----------
+    data : str, bytes, os.PathLike, or iterable of str
+        A str is the text itself, bytes are text over byte values (byte n is character U+00n), a path is a file. An
+        iterable is a set of documents (names, log lines), each independent of the others: the model learns where one
+        begins and ends, and their order is shuffled each epoch.
+    cell : "rnn", "gru" or "lstm"
+        The tanh RNN, gated recurrent unit or long short-term memory of PyTorch. Default: by the text's size, see
+        `defaults`.
+    hidden_size, num_layers : int
+        Units of a layer; layers. Defaults: by the text's size, see `defaults`; 1.
+    dropout : float
+        Probability, 0 to below 1, that a unit's output is dropped between layers and before the head. Default: by the
+        text's size, see `defaults`; 0 for a tanh RNN.
+    optimizer : "adam", "sgd", "rmsprop" or "adagrad"
+    learning_rate : float
+        At its highest. Default: by hidden_size and cell, see `default_learning_rate`.
+    schedule : "cosine", "linear" or "constant"
+        How the learning rate goes to 0, or does not, over the epochs or max_seconds.
+    warmup : float
+        Share of the run over which the learning rate rises from 0.
+    clip_norm : float or None
+        The gradient is scaled down to this L2 norm over all parameters where it is longer.
+    clip_value : float or None
+        After that, each element is brought into +-clip_value.
+    weight_decay : float
+        Decoupled: parameters shrink by learning_rate times it each step. Default: by the text's size, see `defaults`.
+    momentum : float
+        Of "sgd".
+    beta1, beta2 : float
+        Decay of the averages of the gradient and of its square ("adam"); beta2 also of "rmsprop".
+    batch_size, seq_length : int
+        Readers; characters of a chunk. Defaults: by the text's size, see `defaults`.
+    epochs, max_seconds : float
+        Passes over the text and seconds, reading and validating included; whichever ends first. Default: by the text's
+        size, see `defaults`, where neither is given.
+    val_fraction : float
+        Share of the text, the last part of it, that is not trained on but validated with, 20 times in a run (or for a
+        twentieth of max_seconds); the model returned is then the one of the best validation. Default: 0.1 from 10 000
+        characters on, at most half a million characters.
+    seed : int
+        Fixes every bit of the result, for any number of threads (but with max_seconds the clock has a say).
+    dtype : "float32" or "float64"
+    num_threads : int
+        Default: CHARRNN_NUM_THREADS from the environment, else the cores that this process may use.
+    checkpoint : path
+        Where the state of the training is saved every `checkpoint_seconds` and at its end. It is replaced as a whole:
+        whatever happens, the last one is there. Where one cannot be saved, a RuntimeWarning says so and the training
+        goes on.
+    resume : bool
+        Go on from the checkpoint, if there is one, as if nothing had come between. The text must be the same, and so
+        must what `Settings.KEPT` names; epochs, learning rate, schedule and the rest may be others.
+    init_from : CharRNN or path
+        A model to train further, on data within its vocabulary.
+    progress : bool
+        Show the progress on stderr, if the training takes more than a second.
+    callback : callable
+        Called with a `Report` some ten times a second.
+    encoding : str
+        Of a file.
+
+    Returns
+    -------
+    CharRNN
+        With a `history`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is wrong; the message names it.
+    DivergenceError
+        The loss stopped being finite; the best model so far is its `model`.
+    TrainingInterrupted
+        Ctrl-C (it is a KeyboardInterrupt); the model so far is its `model`.
+
+    References
+    ----------
+    Williams, Peng, "An efficient gradient-based algorithm for on-line training of recurrent network trajectories"
+    (1990): truncated BPTT. Karpathy, "The unreasonable effectiveness of recurrent neural networks" (2015).
+
+    Examples
+    --------
+    >>> model = charrnn.train.train("hello world", hidden_size=64, epochs=100, seed=0)
+    >>> model.sample("h", 10, temperature=0)
+    'ello world'
+    """
+    began = time.perf_counter()
+    if isinstance(init_from, (str, os.PathLike)):
+        init_from = CharRNN.load(file_path("init_from", init_from))
+    if init_from is not None and not isinstance(init_from, CharRNN):
+        raise TypeError(f"init_from must be a CharRNN or the path of one, got {type(init_from).__name__}")
+    flag("progress", progress)
+    if checkpoint is not None:
+        checkpoint = output_path("checkpoint", checkpoint)
+    if flag("resume", resume) and checkpoint is None:
+        raise ValueError("resume must come with checkpoint, the file to resume from")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable, got {callback!r}")
+    for name, given in (("cell", cell), ("hidden_size", hidden_size), ("num_layers", num_layers), ("dtype", dtype)):
+        _check_same(name, given, init_from)
+    if init_from is not None:
+        cell, hidden_size, num_layers = init_from.cell, init_from.hidden_size, init_from.num_layers
+        dtype = init_from.dtype.name
+    num_threads = num_threads_or_default(num_threads)
+    checkpoint_seconds = number("checkpoint_seconds", checkpoint_seconds, 0)
+
+    text = corpus.read(data, encoding=encoding, vocabulary=None if init_from is None else init_from.vocabulary)
+    if len(text) < 2:
+        raise ValueError(f"text has {len(text)} character{'s' * (len(text) != 1)}; training needs at least 2")
+    if val_fraction is None:
+        val_fraction = default_val_fraction(len(text)) if text.num_documents != 1 else 0.0
+    training, validation = text.split(number("val_fraction", val_fraction, 0, 1, below=True))
+    max_seconds = math.inf if max_seconds is None else number("max_seconds", max_seconds, 0, above=True)
+    rule = defaults(len(training) - 1, max_seconds)
+    cell = choice("cell", rule["cell"] if cell is None else cell, CELLS)
+    if dropout is None:
+        dropout = 0.0 if cell == "rnn" else rule["dropout"]
+    if weight_decay is None:
+        weight_decay = rule["weight_decay"]
+    hidden_size = integer("hidden_size", rule["hidden_size"] if hidden_size is None else hidden_size, 1)
+    batch_size = integer("batch_size", rule["batch_size"] if batch_size is None else batch_size, 1)
+    if batch_size > len(training) - 1:
+        raise ValueError(
+            f"batch_size must be at most {len(training) - 1}, the characters to predict in the text, got {batch_size}"
+        )
+    if epochs is None:
+        passes = rule["epochs"] if math.isinf(max_seconds) else math.inf
+    else:
+        passes = number("epochs", epochs, 0, above=True)
+    if learning_rate is None:
+        learning_rate = default_learning_rate(hidden_size, cell)
+    settings = Settings(
+        cell=cell,
+        hidden_size=hidden_size,
+        num_layers=integer("num_layers", 1 if num_layers is None else num_layers, 1),
+        dropout=number("dropout", dropout, 0, 1, below=True),
+        optimizer=choice("optimizer", optimizer, OPTIMIZERS),
+        learning_rate=number("learning_rate", learning_rate, 0),
+        schedule=choice("schedule", schedule, SCHEDULES),
+        warmup=number("warmup", warmup, 0, 1),
+        clip_norm=math.inf if clip_norm is None else number("clip_norm", clip_norm, 0, above=True),
+        clip_value=math.inf if clip_value is None else number("clip_value", clip_value, 0, above=True),
+        weight_decay=number("weight_decay", weight_decay, 0),
+        momentum=number("momentum", momentum, 0, 1, below=True),
+        beta1=number("beta1", beta1, 0, 1, below=True),
+        beta2=number("beta2", beta2, 0, 1, below=True),
+        batch_size=batch_size,
+        seq_length=min(
+            integer("seq_length", rule["seq_length"] if seq_length is None else seq_length, 1), len(training) - 1
+        ),
+        epochs=passes,
+        max_seconds=max_seconds,
+        val_fraction=val_fraction,
+        seed=integer("seed", seed, 0, 2**64 - 1),
+        dtype=dtype_name("float32" if dtype is None else dtype),
+    )
+    _check_memory(settings, len(text.vocabulary), num_threads)
+    if init_from is None:
+        model = CharRNN(
+            text.vocabulary,
+            cell=settings.cell,
+            hidden_size=settings.hidden_size,
+            num_layers=settings.num_layers,
+            dtype=settings.dtype,
+            seed=settings.seed,
+        )
+    else:
+        model = CharRNN.from_state_dict(init_from.vocabulary, init_from.state_dict())
+    run = Run(settings, model, training, validation, num_threads, began)
+    if checkpoint is not None:
+        run.keep_checkpoint(checkpoint, checkpoint_seconds, resume)
+    with Progress(progress, epochs=settings.epochs) as bar:
+        return run.train([bar.update] if callback is None else [callback, bar.update])
+
+
+def _check_same(name: str, given: Any, init_from: CharRNN | None) -> None:
+    if given is not None and init_from is not None and given != getattr(init_from, name):
+        raise ValueError(f"{name} must be {getattr(init_from, name)!r}, as of the model in init_from, got {given!r}")
+
+
+def _check_memory(settings: Settings, vocab_size: int, num_threads: int) -> None:
+    """Whether all that a training takes is there, before any of it is taken."""
+    s = settings
+    module = kernels.module(s.dtype)
+    network = module.Network(vocab_size, s.hidden_size, s.num_layers, s.cell)
+    # Parameters, gradients, two of the optimizer, and the best parameters so far.
+    arenas = 5 * network.arena_size * np.dtype(s.dtype).itemsize
+    buffers = module.Trainer.bytes_for(network, s.seq_length, s.batch_size, True, s.dropout, num_threads)
+    check_memory(
+        arenas + buffers,
+        hidden_size=s.hidden_size,
+        num_layers=s.num_layers,
+        batch_size=s.batch_size,
+        seq_length=s.seq_length,
+    )

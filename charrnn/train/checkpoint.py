@@ -1,0 +1,128 @@
+"""The checkpoint of a training: its whole state in a file, from which it goes on as if nothing had come between.
+
+It knows what a run consists of, but not how a step is made or when it is time to save.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from charrnn import files
+from charrnn.errors import integer, number
+from charrnn.history import History
+from charrnn.text import corpus
+from charrnn.train.settings import Settings
+
+if TYPE_CHECKING:
+    from charrnn.train.loop import Run
+
+
+class Checkpoint:
+    """The file in which the state of a run is kept."""
+
+    def __init__(self, path: Path, seconds: float, run: Run) -> None:
+        self.path = path
+        self.seconds = seconds
+        self.saved = run.began
+        self.fingerprint = _fingerprint(run.training, run.validation)
+        files.remove_leftovers(path)
+
+    def is_due(self) -> bool:
+        """Whether the last save is as many seconds ago as lie between one and the next."""
+        return time.perf_counter() - self.saved >= self.seconds
+
+    def save(self, run: Run) -> bool:
+        """Save the run; False, with a warning, where the disk refuses: hours of training are not to end by that."""
+        record = {
+            **files.describe(run.model),
+            "kind": "checkpoint",
+            "settings": {name: getattr(run.settings, name) for name in Settings.KEPT},
+            "text": self.fingerprint,
+            "step": run.trainer.step,
+            "position": run.trainer.position,
+            "passes": run.trainer.passes,
+            "seconds": run.seconds(),
+            "best_val_loss": None if math.isinf(run.best_val_loss) else run.best_val_loss,
+            "history": dataclasses.asdict(run.history),
+        }
+        try:
+            files.write(self.path, {**_arenas(run), "state": run.trainer.get_state()}, record)
+        except OSError as error:
+            message = f"the checkpoint could not be saved, the training goes on without: {error}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            return False
+        finally:
+            self.saved = time.perf_counter()
+        return True
+
+    def restore(self, run: Run) -> None:
+        """Bring the run, which has made no step yet, to where the file left off."""
+        path = self.path
+        tensors, record = files.read(path, kind="checkpoint")
+        try:
+            for name in Settings.KEPT:
+                before, now = record["settings"][name], getattr(run.settings, name)
+                if before != now:
+                    raise ValueError(f"{name} must be {before!r}, as in the training that {path} holds, got {now!r}")
+            if record["text"] != self.fingerprint:
+                raise ValueError(f"data must be the text that {path} was trained on, got another one")
+        except (KeyError, TypeError) as error:
+            raise files.damaged(path, error) from None
+        try:
+            arenas = _arenas(run)
+            if tensors.keys() != {*arenas, "state"}:
+                raise ValueError(f"it lacks arrays or has others: {', '.join(tensors.keys() ^ {*arenas, 'state'})}")
+            for name, array in arenas.items():
+                if tensors[name].shape != array.shape:
+                    raise ValueError(f"{name} must have shape {array.shape}, got {tensors[name].shape}")
+            run.read_epoch(integer("passes", record["passes"], 0))
+            run.trainer.restore(
+                integer("step", record["step"], 0, 2**62),
+                integer("position", record["position"], 0),
+                record["passes"],
+                tensors["state"],
+            )
+            history = History.from_record(record["history"])
+            best_val_loss = record["best_val_loss"]
+            best_val_loss = math.inf if best_val_loss is None else number("best_val_loss", best_val_loss, 0)
+            seconds = number("seconds", record["seconds"], 0)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise files.damaged(path, error) from None
+        for name, array in arenas.items():
+            array[...] = tensors[name]
+        run.history = run.model.history = history
+        run.best_val_loss = best_val_loss
+        run.began -= seconds
+
+
+def _arenas(run: Run) -> dict[str, np.ndarray]:
+    """Parameters, optimizer state and the best parameters so far, by the names in a checkpoint."""
+    arenas = {"parameters": run.model._arena, "moments": run.moments, "squares": run.squares, "best": run.best}
+    return {
+        f"{kind}.{name}": array
+        for kind, arena in arenas.items()
+        for name, array in run.model._network.views(arena).items()
+    }
+
+
+def _fingerprint(*streams: corpus.Corpus | None) -> str:
+    """A hash of what is trained and validated on."""
+    import hashlib  # here, for it imports OpenSSL
+
+    digest = hashlib.blake2b(digest_size=16)
+    for stream in streams:
+        if stream is not None:
+            identity = (stream.vocabulary.characters, stream.vocabulary.end, len(stream))
+            digest.update(repr(identity).encode("utf-8", "backslashreplace"))
+            # Indices, not codes: the same text has others where it is mapped.
+            for start in range(0, len(stream), corpus.BLOCK):
+                digest.update(stream.indices(start, start + corpus.BLOCK).data)
+                stream.forget()
+    return digest.hexdigest()

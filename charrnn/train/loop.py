@@ -1,0 +1,246 @@
+"""The loop of a training: steps, learning rates, validation, divergence, Ctrl-C.
+
+The steps themselves (forward, BPTT, clipping, optimizer) run in `charrnn/kernels`, many to a call and without
+Python; the loop here looks in every tenth of a second to report, to validate, to save and to answer Ctrl-C. It knows
+nothing of how settings are chosen, nor of what a checkpoint's file looks like.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from charrnn.errors import DivergenceError, TrainingInterrupted
+from charrnn.history import History
+from charrnn.system import threads_worth
+from charrnn.text.batching import streams
+from charrnn.train.checkpoint import Checkpoint
+from charrnn.train.report import Report
+from charrnn.train.settings import SCHEDULES, Settings
+
+if TYPE_CHECKING:
+    from charrnn.kernels.kernels import Trainer
+    from charrnn.model import CharRNN
+    from charrnn.text import corpus
+
+LOOK_SECONDS = 0.1
+VALIDATIONS = 20
+# At most this share of max_seconds goes to them.
+VALIDATION_SHARE = 0.05
+# Loss of a step, nats per character, beyond which nothing is learned any more; uniform guesses cost log V.
+DIVERGED_LOSS = 1000.0
+
+
+class Run:
+    """One training: what changes from step to step, and what is done with it between the calls of the kernel."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        model: CharRNN,
+        training: corpus.Corpus,
+        validation: corpus.Corpus | None,
+        num_threads: int,
+        began: float,
+    ) -> None:
+        self.settings = settings
+        self.model = model
+        self.training = training
+        self.validation = validation
+        self.num_threads = num_threads
+        self.began = began
+        # The stream of n documents has n + 1 ENDs.
+        parts = [training] if validation is None else [training, validation]
+        self.num_chars = sum(len(part) - (part.num_documents and part.num_documents + 1) for part in parts)
+        self.history = model.history = History(chars_per_step=settings.batch_size * settings.seq_length)
+        self.moments = np.zeros_like(model._arena)
+        self.squares = np.zeros_like(model._arena)
+        self.trainer: Trainer = model._kernels.Trainer(
+            model._network,
+            model._arena,
+            settings.seq_length,
+            settings.batch_size,
+            moments=self.moments,
+            squares=self.squares,
+            optimizer=settings.optimizer,
+            momentum=settings.momentum,
+            beta1=settings.beta1,
+            beta2=settings.beta2,
+            eps=1e-10 if settings.optimizer == "adagrad" else 1e-8,
+            weight_decay=settings.weight_decay,
+            clip_norm=settings.clip_norm,
+            clip_value=settings.clip_value,
+            seed=settings.seed,
+            end=-1 if model.vocabulary.end is None else model.vocabulary.end,
+            dropout=settings.dropout,
+            num_threads=threads_worth(num_threads, 6 * model._arena.size * settings.batch_size * settings.seq_length),
+        )
+        self.best = model._arena.copy()
+        self.best_val_loss = math.inf
+        self.kept = began
+        self.validation_seconds = 0.0
+        self.checkpoint: Checkpoint | None = None
+        self.read_epoch(0)
+        self.steps_per_epoch = self.trainer.steps_left()
+        self.total_steps = math.inf
+        if not math.isinf(settings.epochs):
+            self.total_steps = max(round(settings.epochs * self.steps_per_epoch), 1)
+
+    def read_epoch(self, epoch: int) -> None:
+        """Documents come in another order each epoch, which seed and epoch determine."""
+        stream = self.training
+        if stream.num_documents:
+            stream = stream.shuffled(np.random.default_rng([self.settings.seed, epoch]))
+        starts, length = streams(stream, self.settings.batch_size)
+        period = len(stream) - 1 if stream.num_documents else 0
+        self.trainer.read(stream.codes, stream.table, starts, length, period)
+
+    def keep_checkpoint(self, path: Path, seconds: float, resume: bool) -> None:
+        """Save to `path` every so many seconds; go on from what is there where `resume`."""
+        self.checkpoint = Checkpoint(path, seconds, self)
+        if resume and path.exists():
+            self.checkpoint.restore(self)
+
+    # The loop
+
+    def train(self, observers: list[Callable[[Report], Any]]) -> CharRNN:
+        try:
+            self._loop(observers)
+        except KeyboardInterrupt:
+            checkpointed = False
+            try:
+                checkpointed = self.checkpoint is not None and self.trainer.step > 0 and self.checkpoint.save(self)
+            finally:  # an impatient second Ctrl-C does not lose the model
+                raise TrainingInterrupted(self.model, checkpointed) from None
+        if self.checkpoint is not None:
+            self.checkpoint.save(self)
+        if self.validation is not None:
+            self.model._arena[:] = self.best
+        return self.model
+
+    def _loop(self, observers: list[Callable[[Report], Any]]) -> None:
+        next_validation = self._next_validation()
+        rate, steps = 0.0, 1  # steps a second, steps of a call
+        while self._done() < 1:
+            start, step = self.seconds(), self.trainer.step
+            # The last chunk of an epoch may be much shorter than the others, and its rate promise too much.
+            steps = int(min(max(rate * LOOK_SECONDS, 1), 4 * steps, self.total_steps - step))
+            if not math.isinf(self.total_steps):
+                steps = min(steps, max(math.ceil(next_validation * self.total_steps) - step, 1))
+            if self.training.num_documents:
+                steps = min(steps, self.trainer.steps_left())
+            losses, learning_rates = self._steps(steps, rate)
+            stop = self.seconds()
+            rate = len(losses) / max(stop - start, 1e-9)
+            validated = self._done() >= next_validation or self._done() >= 1
+            if validated:
+                self._validate()
+                next_validation = self._next_validation()
+            elif self.validation is None:
+                self._keep_good()
+            self.training.forget()
+            if self.checkpoint is not None and self.checkpoint.is_due():
+                self.checkpoint.save(self)
+            report = Report(
+                step=self.trainer.step,
+                epoch=self.trainer.step / self.steps_per_epoch,
+                loss=float(losses.mean()),
+                val_loss=self.history.val_losses[-1] if self.history.val_losses else None,
+                validated=validated and self.validation is not None,
+                learning_rate=float(learning_rates[-1]),
+                chars_per_second=rate * self.history.chars_per_step,
+                seconds=self.seconds(),
+                done=min(self._done(), 1.0),
+                model=self.model,
+                settings=self.settings,
+                num_chars=self.num_chars,
+            )
+            for observe in observers:
+                observe(report)
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.began
+
+    def _done(self) -> float:
+        """The share of the training that is done; time is kept for a last validation."""
+        limit = self.settings.max_seconds
+        by_time = self.seconds() / max(limit - self.validation_seconds, 1e-9) if not math.isinf(limit) else 0.0
+        return max(self.trainer.step / self.total_steps, by_time)
+
+    def _next_validation(self) -> float:
+        """The share of the training at which to validate next; by the last one, which a resumed training knows too."""
+        if self.validation is None:
+            return 1.0
+        done, validations = self._done(), VALIDATIONS
+        if math.isinf(self.settings.max_seconds):
+            done = self.history.val_steps[-1] / self.total_steps if self.history.val_steps else 0.0
+        elif self.validation_seconds > 0:
+            affordable = VALIDATION_SHARE * self.settings.max_seconds / self.validation_seconds
+            validations = max(min(VALIDATIONS, int(affordable)), 1)
+        return (math.floor(done * validations + 1e-9) + 1) / validations
+
+    def _steps(self, steps: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
+        """Makes these steps; their losses and learning rates."""
+        step, start = self.trainer.step, self.seconds()
+        learning_rates = self._learning_rates(step, steps, rate)
+        losses = np.empty(steps)
+        try:
+            self.trainer.train(learning_rates, losses)
+        finally:
+            made = self.trainer.step - step
+            self.history.add(step, losses[:made], learning_rates[:made], start, self.seconds())
+        if self.training.num_documents and self.trainer.position == 0:
+            self.read_epoch(self.trainer.passes)
+        beyond = np.flatnonzero(losses[:made] > DIVERGED_LOSS)
+        if len(beyond):
+            self._diverge(step + int(beyond[0]) + 1, f"the loss became {losses[beyond[0]]:.4g}")
+        if made < steps:
+            loss, norm = self.trainer.last_loss, self.trainer.last_norm
+            self._diverge(step + made + 1, f"the loss became {loss:.4g}, the gradient's norm {norm:.4g}")
+        return losses, learning_rates
+
+    def _learning_rates(self, step: int, steps: int, rate: float) -> np.ndarray:
+        """Of the steps after `step`, when some `rate` of them are made in a second."""
+        s = self.settings
+        begun, made = (np.arange(step + i, step + i + steps) / self.total_steps for i in (0, 1))
+        if not math.isinf(s.max_seconds):
+            seconds = self.seconds() + np.arange(steps) / max(rate, 1)
+            by_time = seconds / max(s.max_seconds - self.validation_seconds, 1e-9)
+            begun, made = np.maximum(begun, by_time), np.maximum(made, by_time)
+        rising = np.minimum(made / s.warmup, 1) if s.warmup else 1.0
+        return s.learning_rate * rising * SCHEDULES[s.schedule](np.minimum(begun, 1))
+
+    def _diverge(self, step: int, how: str) -> None:
+        s = self.settings
+        self.model._arena[:] = self.best
+        raise DivergenceError(
+            f"training diverged at step {step}: {how}; try a smaller learning_rate (it is {s.learning_rate:g}) or "
+            f"clip_norm (it is {s.clip_norm:g})",
+            step,
+            self.model,
+        )
+
+    def _validate(self) -> None:
+        """The loss of the validation part, in parallel rows that each read some of what precedes them first."""
+        if self.validation is None:
+            return
+        start = time.perf_counter()
+        loss = self.model._validation_loss(self.validation, self.num_threads)
+        self.history.val_steps.append(self.trainer.step)
+        self.history.val_losses.append(loss)
+        self.history.val_times.append(self.seconds())
+        if loss < self.best_val_loss:
+            self.best_val_loss = loss
+            self.best[:] = self.model._arena
+        self.validation_seconds = max(self.validation_seconds, time.perf_counter() - start)
+
+    def _keep_good(self) -> None:
+        """Without a validation part, the parameters to fall back on should the training diverge."""
+        if time.perf_counter() - self.kept > 1:
+            self.kept = time.perf_counter()
+            self.best[:] = self.model._arena
