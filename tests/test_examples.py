@@ -84,5 +84,5 @@ def test_a_web_server_samples_in_many_threads():
         assert texts == [model.sample("hello", 300, rng=seed) for seed in range(40)]
         with pytest.raises(HTTPError, match="400") as error:
             get(prompt="hello, world")
-        assert error.value.read().decode() == "',' at position 5 of the prompt is not among the model's 9 characters"
+        assert error.value.read().decode().startswith("',' at position 5 of the prompt is not among the")
         server.shutdown()

@@ -465,7 +465,11 @@ def test_sampling_from_many_threads_gives_what_one_gives():
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
-        (dict(prompt="hex"), ValueError, "'x' at position 2 of the prompt is not among the model's 8 characters"),
+        (
+            dict(prompt="hex"),
+            ValueError,
+            "'x' at position 2 of the prompt is not among the model's 8 characters (U+0078 LATIN SMALL LETTER X, once)",
+        ),
         (dict(prompt=3), TypeError, "the prompt must be str or bytes, got int"),
         (dict(length=-1), ValueError, "length must be at least 0, got -1"),
         (dict(length=1.5), TypeError, "length must be an integer, got 1.5"),

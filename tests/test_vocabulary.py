@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.text import decoding as module
-from charrnn.text.vocabulary import Vocabulary
+from charrnn.text.vocabulary import END_POINT, Vocabulary
 
 SURROGATES = st.integers(0xD800, 0xDFFF).map(chr)
 TEXTS = st.text(st.one_of(st.characters(), st.integers(0, 0x10FFFF).map(chr), SURROGATES))
@@ -67,10 +67,10 @@ def test_an_unknown_character_is_named_with_its_position(known: str, text: str) 
 
 
 def test_the_error_for_an_unknown_character_reads_well() -> None:
-    message = "^'ß' at position 3 of the prompt is not among the model's 4 characters$"
+    message = "^'ß' at position 3 of the prompt is not among the model's 4 characters "
     with pytest.raises(ValueError, match=message):
         Vocabulary("\n fu").encode("fu ß", name="the prompt")
-    with pytest.raises(ValueError, match="^'b' at position 0 of text is not among the model's 1 character$"):
+    with pytest.raises(ValueError, match="^'b' at position 0 of text is not among the model's 1 character "):
         Vocabulary("a").encode("b")
 
 
@@ -204,3 +204,32 @@ def test_encode_takes_few_megabytes_beside_the_indices(piece: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < indices.nbytes + 3_000_000
+
+
+def test_labels_are_symbols_of_the_input_beyond_end() -> None:
+    vocabulary = Vocabulary("abc", end=True, labels=["German", "Czech"])
+    assert (len(vocabulary), vocabulary.num_inputs, vocabulary.end) == (4, 6, 3)
+    assert vocabulary.labels == ("German", "Czech")
+    assert vocabulary.look_up(module.code_points("b")).tolist() == [1]
+    assert vocabulary.look_up(np.arange(4) + END_POINT).tolist() == [3, 4, 5, -1]
+    assert repr(vocabulary) == "<Vocabulary of 3 characters 'abc' and END and 2 labels>"
+    assert vocabulary != Vocabulary("abc", end=True)
+    assert vocabulary == pickle.loads(pickle.dumps(vocabulary))
+    with pytest.raises(ValueError, match="^indices must not be the label 'Czech', which has no character, got 5 at"):
+        vocabulary.decode([0, 5])
+
+
+def test_labels_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="^labels must be distinct, got 'a' at position 1 again$"):
+        Vocabulary("abc", end=True, labels=["a", "a"])
+    with pytest.raises(ValueError, match="^labels must come with end, got 1 without$"):
+        Vocabulary("abc", labels=["a"])
+    for labels in "ab", 3, [1]:
+        with pytest.raises(TypeError, match="^labels must be "):
+            Vocabulary("abc", end=True, labels=labels)  # type: ignore[arg-type]
+
+
+def test_a_vocabulary_with_labels_needs_room_for_them() -> None:
+    characters = "".join(map(chr, range(254)))
+    assert Vocabulary(characters, end=True, labels=["a"]).dtype == np.uint8
+    assert Vocabulary(characters, end=True, labels=["a", "b"]).dtype == np.uint16

@@ -244,9 +244,9 @@ def read(data: Data, *, encoding: str = "utf-8", vocabulary: Vocabulary | None =
     <Vocabulary of 8 characters ' dehlorw'>
     >>> read(["emma", "olivia"]).vocabulary
     <Vocabulary of 7 characters 'aeilmov' and END>
-    >>> read("straße", vocabulary=Vocabulary("aerst"))
+    >>> read("salt!", vocabulary=Vocabulary("alst"))
     Traceback (most recent call last):
-    ValueError: 'ß' at position 4 of data is not among the model's 5 characters
+    ValueError: '!' at position 4 of data is not among the model's 4 characters (U+0021 EXCLAMATION MARK, once)
     """
     if isinstance(data, os.PathLike):
         codec, path = codec_name(encoding), os.fsdecode(data)

@@ -1,8 +1,11 @@
-"""The symbols that a model knows: characters, which are Unicode code points, and END.
+"""The symbols that a model knows: characters, which are Unicode code points, and special symbols.
 
-Text becomes symbols in blocks of code points, each looked up at once in a table of all of them, so that
-neither speed nor memory depends on how the text is stored. In such a block END is one code point more than
-Unicode has.
+The special symbols stand before documents: END, which ends one as well, and beyond it the labels. Where one of them is
+the input the state before it is zero; where one is the target it is END. So a model predicts the characters and END
+alone, and the labels are symbols of its input only.
+
+Text becomes symbols in blocks of code points, each looked up at once in a table of all of them. In such a block the
+special symbols are code points beyond those of Unicode.
 """
 
 from __future__ import annotations
@@ -14,13 +17,14 @@ import numpy as np
 
 from charrnn.errors import as_array, flag
 from charrnn.text.decoding import code_point_blocks, code_points, gathered, text_of
+from charrnn.text.unknown import UnknownCharacters
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["Vocabulary"]
 
-#: The code point that stands for END.
+#: The code point that stands for END; those of the labels follow.
 END_POINT = 0x110000
 
 
@@ -32,14 +36,20 @@ class Vocabulary:
     characters : str or iterable of str
         The distinct characters. Each Unicode code point is one, a lone surrogate too.
     end : bool, default False
-        Whether END is a symbol as well, the last one: it ends a document and has no character.
+        Whether END is a symbol as well, after the characters: it ends a document and has no character.
+    labels : iterable of str, default ()
+        The distinct labels, which come after END and are symbols of the input only.
 
     Attributes
     ----------
     characters : str
         The characters in index order.
     end : int or None
-        The index of END, if it is a symbol.
+        The index of END, if it is a symbol: the first of the special symbols.
+    labels : tuple of str
+        The labels in index order, from `end + 1` on.
+    num_inputs : int
+        How many symbols there are: `len(vocabulary)`, which are predicted, and the labels.
     dtype : numpy.dtype
         The smallest of uint8, uint16 and int32 that holds every index.
 
@@ -48,7 +58,8 @@ class Vocabulary:
     TypeError
         If `characters` is neither a str nor an iterable of them.
     ValueError
-        If there are none, if one occurs twice, or if an item is not a single character.
+        If there are none, if one occurs twice, if an item is not a single character, or if there are labels
+        without END.
 
     Examples
     --------
@@ -61,14 +72,17 @@ class Vocabulary:
     (8, False)
     """
 
-    def __init__(self, characters: str | Iterable[str], *, end: bool = False) -> None:
+    def __init__(self, characters: str | Iterable[str], *, end: bool = False, labels: Iterable[str] = ()) -> None:
         self.characters = _joined(characters)
         if not self.characters:
             raise ValueError("characters must have at least 1 character, got none")
         self.end = len(self.characters) if flag("end", end) else None
-        points = code_points(self.characters)
-        self._points = np.append(points, END_POINT) if end else points
-        size = len(self._points)
+        self.labels = _checked_labels(labels)
+        if self.labels and not end:
+            raise ValueError(f"labels must come with end, got {len(self.labels)} without")
+        specials = np.arange(END_POINT, END_POINT + end + len(self.labels), dtype=np.int32)
+        self._points = np.concatenate([code_points(self.characters), specials])
+        size = self.num_inputs = len(self._points)
         self.dtype = np.dtype(np.uint8 if size <= 1 << 8 else np.uint16 if size <= 1 << 16 else np.int32)
         # The last entry is that of no symbol: whatever lies beyond is looked up there.
         self._table = np.full(self._points.max() + 2, -1, np.min_scalar_type(-size))
@@ -82,7 +96,7 @@ class Vocabulary:
             )
 
     def __len__(self) -> int:
-        return len(self._points)
+        return len(self._points) - len(self.labels)
 
     def __contains__(self, character: object) -> bool:
         return isinstance(character, str) and len(character) == 1 and character in self.characters
@@ -90,16 +104,18 @@ class Vocabulary:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
             return NotImplemented
-        return self.characters == other.characters and self.end == other.end
+        return (self.characters, self.end, self.labels) == (other.characters, other.end, other.labels)
 
     def __hash__(self) -> int:
-        return hash((self.characters, self.end))
+        return hash((self.characters, self.end, self.labels))
 
     def __repr__(self) -> str:
         shown = self.characters
         if len(shown) > 24:
             shown = f"{shown[:16]}…{shown[-7:]}"
-        return f"<Vocabulary of {self._count()} {shown!r}{'' if self.end is None else ' and END'}>"
+        number = len(self.labels)
+        labels = f" and {number} label{'' if number == 1 else 's'}" if number else ""
+        return f"<Vocabulary of {self._count()} {shown!r}{'' if self.end is None else ' and END'}{labels}>"
 
     def encode(self, text: str | bytes | bytearray, name: str = "text") -> np.ndarray:
         """Give the indices of a text's characters.
@@ -119,37 +135,46 @@ class Vocabulary:
         Raises
         ------
         ValueError
-            If a character is not in the vocabulary; it is named with its position.
+            If characters are not in the vocabulary; all of them are named, with their first positions.
 
         Examples
         --------
-        >>> Vocabulary("abc").encode("cab!", name="the prompt")
+        >>> Vocabulary("abc").encode("cab!", name="word 1")
         Traceback (most recent call last):
-        ValueError: '!' at position 3 of the prompt is not among the model's 3 characters
+        ValueError: '!' at position 3 of word 1 is not among the model's 3 characters (U+0021 EXCLAMATION MARK, once)
         """
         if not isinstance(text, (str, bytes, bytearray)):
             raise TypeError(f"{name} must be str or bytes, got {type(text).__name__}")
         blocks = self.encode_blocks(code_point_blocks(text), lambda index: f"position {index} of {name}")
         return gathered(blocks, self.dtype)
 
-    def encode_blocks(self, blocks: Iterable[np.ndarray], place: Callable[[int], str]) -> Iterator[np.ndarray]:
+    def encode_blocks(
+        self,
+        blocks: Iterable[np.ndarray],
+        place: Callable[[int], str],
+        skipped: UnknownCharacters | None = None,
+    ) -> Iterator[np.ndarray]:
         """Yield the indices of blocks of code points, of which `place` names a position.
+
+        Unknown characters are left out and gathered in `skipped`, where it is given; otherwise one error names all.
 
         Examples
         --------
-        >>> list(Vocabulary("abc").encode_blocks(code_point_blocks("cb"), str))
+        >>> list(Vocabulary("abc").encode_blocks([code_points("cb")], str))
         [array([2, 1], dtype=uint8)]
         """
         start = 0
+        unknown = UnknownCharacters() if skipped is None else skipped
         for block in blocks:
             found = self.look_up(block)
             if found.min(initial=0) < 0:
-                unknown = int((found < 0).argmax())
-                raise ValueError(
-                    f"{chr(block[unknown])!r} at {place(start + unknown)} is not among the model's {self._count()}"
-                )
-            yield found.astype(self.dtype)
+                unknown.add(block, found < 0, start)
+                found = found[found >= 0]
+            if skipped is not None or not unknown.counts:
+                yield found.astype(self.dtype)
             start += len(block)
+        if skipped is None and unknown.counts:
+            raise unknown.error(self.characters, self.end is not None, place)
 
     def look_up(self, points: np.ndarray) -> np.ndarray:
         """Give the indices of code points, -1 for one that is not in the vocabulary.
@@ -200,6 +225,8 @@ class Vocabulary:
             index = int(indices[position])
             if index == self.end:
                 rule = "not be END, which has no character"
+            elif 0 <= index < self.num_inputs:
+                rule = f"not be the label {self.labels[index - len(self)]!r}, which has no character"
             else:
                 rule = f"be from 0 to {len(self.characters) - 1}"
             raise ValueError(f"indices must {rule}, got {index} at position {position}")
@@ -221,3 +248,17 @@ def _joined(characters: str | Iterable[str]) -> str:
         if len(item) != 1:
             raise ValueError(f"characters must be single characters, got {item!r} at position {position}")
     return "".join(items)
+
+
+def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise TypeError(f"labels must be an iterable of str, got {labels!r}")
+    checked = tuple(labels)
+    seen = set()
+    for position, label in enumerate(checked):
+        if not isinstance(label, str):
+            raise TypeError(f"labels must be str, got {type(label).__name__} at position {position}")
+        if label in seen:
+            raise ValueError(f"labels must be distinct, got {label!r} at position {position} again")
+        seen.add(label)
+    return checked
