@@ -95,14 +95,6 @@ TRAIN_OPTIONS = {
     },
 }
 
-SAMPLE_OPTIONS = {
-    "prompt": "what comes before (default: nothing)",
-    "length": "characters to draw; of a document at most so many",
-    "temperature": "below 1 the probable becomes more probable, above 1 less; 0: always the most probable character",
-    "top_k": "draw from the K most probable characters only",
-    "top_p": "draw from the most probable characters only, so many that their probabilities add up to P",
-}
-
 SHOW_OPTIONS = {
     "length": "characters to show: the first ones",
     "units": "hidden units to show: those with the longest memory (default: all)",
@@ -120,11 +112,7 @@ METAVARS = {
     "encoding": "NAME",
     "init_from": "MODEL",
     "max_seconds": "S",
-    "prompt": "TEXT",
     "seconds": "S",
-    "temperature": "T",
-    "top_k": "K",
-    "top_p": "P",
 }
 
 
@@ -268,6 +256,20 @@ def _add_options(group: Any, function: Callable[..., Any], helps: Mapping[str, s
             choices=tuple(choices[name]) if name in choices else None,
             metavar=None if name in choices else METAVARS.get(name, {int: "N", float: "X"}.get(kind)),
             help=text,
+        )
+
+
+def _add_declared(group: Any, options: type) -> None:
+    """An option for each field of such a dataclass."""
+    from charrnn.options import declared
+
+    for name, (default, option) in declared(options).items():
+        group.add_argument(
+            _option(name),
+            type=option.kind,
+            default=default,
+            metavar=option.metavar,
+            help=option.help if default is None else f"{option.help} (default: {default})",
         )
 
 
@@ -537,7 +539,7 @@ def _loss(model: CharRNN) -> str:
 
 
 def _declare_sample(parser: argparse.ArgumentParser) -> None:
-    from charrnn.model import CharRNN
+    from charrnn.sampling import SamplingOptions
 
     parser.epilog = (
         "examples:\n"
@@ -545,7 +547,8 @@ def _declare_sample(parser: argparse.ArgumentParser) -> None:
         "  charrnn sample names.safetensors --documents -n 20\n"
     )
     parser.add_argument("model", metavar="MODEL", help="a model file")
-    _add_options(parser, CharRNN.sample, SAMPLE_OPTIONS)
+    parser.add_argument("--prompt", metavar="TEXT", default="", help="what comes before (default: nothing)")
+    _add_declared(parser, SamplingOptions)
     parser.add_argument("--seed", type=int, metavar="N", help="of what is drawn (default: another each time)")
     parser.add_argument("--documents", action="store_true", help="draw documents, one a line")
     parser.add_argument("-n", "--count", type=int, metavar="N", help="so many documents (default: 10)")
@@ -553,9 +556,11 @@ def _declare_sample(parser: argparse.ArgumentParser) -> None:
 
 def _sample(args: argparse.Namespace) -> int:
     from charrnn.model import load
+    from charrnn.options import declared
+    from charrnn.sampling import SamplingOptions
 
     model = load(args.model)
-    options = {name: getattr(args, name) for name in SAMPLE_OPTIONS}
+    options = {"prompt": args.prompt, **{name: getattr(args, name) for name in declared(SamplingOptions)}}
     if args.documents or args.count is not None:
         _sample_documents(model, args, options)
         return 0

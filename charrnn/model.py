@@ -7,82 +7,33 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from charrnn import files, kernels
-from charrnn.errors import as_array, choice, integer, number
-from charrnn.system import check_memory, threads_worth
-from charrnn.text import corpus
-from charrnn.text.batching import streams
-from charrnn.text.decoding import code_point_blocks, gathered
+from charrnn import files, hidden, kernels, sampling, scoring
+from charrnn.errors import as_array, choice, integer
+from charrnn.options import shows
+from charrnn.sampling import LENGTH, SamplingOptions
+from charrnn.scoring import Evaluation
+from charrnn.system import threads_worth
 from charrnn.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from typing_extensions import Self, TypeVar  # known to every type checker, and not imported
+    from typing_extensions import Self, Unpack  # known to every type checker, and not imported
 
     from charrnn.history import History
-    from charrnn.kernels.kernels import Engine, Network, Sampler
+    from charrnn.kernels.kernels import Engine, Network
+    from charrnn.sampling import Keywords, Rng, Text
+    from charrnn.text import corpus
 
-    Rng = int | np.random.Generator | np.random.RandomState | None  # at run time it would import numpy.random
-    #: Of a prompt and of what is drawn after it.
-    Text = TypeVar("Text", str, bytes, default=str)
+__all__ = ["CharRNN", "Evaluation", "load"]
 
 #: With the gates of each.
 CELLS = {"rnn": 1, "gru": 3, "lstm": 4}
 DTYPES = ("float32", "float64")
-
-# Rows that are sampled or scored side by side, and steps of them that are scored in one call.
-ROWS = 64
-STEPS = 128
-
-# Symbols of texts that are drawn at once.
-SYMBOLS = 1 << 20
-
-# Characters that a row of the validation part reads before those that count.
-WARM_UP = 256
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How well a model predicts a text.
-
-    Attributes
-    ----------
-    loss : float
-        Mean negative log-probability of a character, in nats.
-    num_chars : int
-        Characters predicted (of documents: and ENDs).
-
-    Examples
-    --------
-    >>> charrnn.Evaluation(loss=math.log(2), num_chars=10)
-    Evaluation(loss=0.6931, bits_per_char=1.0000, perplexity=2.0000, num_chars=10)
-    """
-
-    loss: float
-    num_chars: int
-
-    @property
-    def bits_per_char(self) -> float:
-        """The loss in bits: loss / ln 2."""
-        return self.loss / math.log(2)
-
-    @property
-    def perplexity(self) -> float:
-        """exp(loss): from how many equally probable characters the model seems to choose."""
-        return math.exp(self.loss) if self.loss < 709 else math.inf
-
-    def __repr__(self) -> str:
-        return (
-            f"Evaluation(loss={self.loss:.4f}, bits_per_char={self.bits_per_char:.4f}, "
-            f"perplexity={self.perplexity:.4f}, num_chars={self.num_chars})"
-        )
 
 
 class CharRNN:
@@ -278,15 +229,14 @@ class CharRNN:
 
     # Sampling
 
+    @shows(SamplingOptions)
     def sample(
         self,
         prompt: Text = "",  # type: ignore[assignment]
-        length: int = 200,
+        length: int = LENGTH,
         *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
         rng: Rng = None,
+        **options: Unpack[Keywords],
     ) -> Text:
         """Draw text that follows a prompt.
 
@@ -324,24 +274,17 @@ class CharRNN:
         >>> model.sample("hell", 7, temperature=0)
         'o world'
         """
-        length = integer("length", length, 0)
-        check_memory(length * np.dtype(np.int32).itemsize, length=length)
-        sampler = self._sampler(1, temperature, top_k, top_p)
-        sampler.feed(self._beginning(prompt)[:, None])
-        symbols = np.empty(length, np.int32)
-        drawn = _draw(sampler.draw, _bit_generator(rng), symbols)
-        text: Text = self._text(symbols[:drawn], isinstance(prompt, bytes))
+        text: Text = sampling.sample(self, prompt, SamplingOptions(length, **options), rng)
         return text
 
+    @shows(SamplingOptions)
     def stream(
         self,
         prompt: Text = "",  # type: ignore[assignment]
-        length: int = 200,
+        length: int = LENGTH,
         *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
         rng: Rng = None,
+        **options: Unpack[Keywords],
     ) -> Iterator[Text]:
         """The same as `sample`, character by character as they are drawn.
 
@@ -352,30 +295,17 @@ class CharRNN:
         ...     print(character, end="")
         o world
         """
-        length = integer("length", length, 0)
-        sampler = self._sampler(1, temperature, top_k, top_p)
-        sampler.feed(self._beginning(prompt)[:, None])
-        return self._stream(sampler, length, _bit_generator(rng), isinstance(prompt, bytes))
+        return sampling.stream(self, prompt, SamplingOptions(length, **options), rng)
 
-    def _stream(self, sampler: Any, length: int, bit_generator: Any, as_bytes: bool) -> Iterator[Any]:
-        symbols = np.empty(1, np.int32)
-        for _ in range(length):
-            _draw(sampler.draw, bit_generator, symbols)
-            if symbols[0] == self.vocabulary.end:
-                return
-            character = self.vocabulary.characters[symbols[0]]
-            yield character.encode("latin-1") if as_bytes else character
-
+    @shows(SamplingOptions)
     def sample_many(
         self,
         n: int,
-        length: int = 200,
+        length: int = LENGTH,
         *,
         prompt: Text = "",  # type: ignore[assignment]
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
         rng: Rng = None,
+        **options: Unpack[Keywords],
     ) -> list[Text]:
         """Draw n texts, many at a time in parallel rows; the arguments are those of `sample`.
 
@@ -392,29 +322,7 @@ class CharRNN:
         >>> sorted(set(model.sample_many(20, temperature=0.1, rng=0)))
         ['ann', 'bob']
         """
-        n = integer("n", n, 0)
-        length = integer("length", length, 0)
-        bit_generator = _bit_generator(rng)
-        beginning = self._beginning(prompt)
-        sampler = self._sampler(max(min(ROWS, n), 1), temperature, top_k, top_p)
-        texts: list[Text] = []
-        # At most so many at once that they take some megabytes.
-        at_once = min(n, max(SYMBOLS // max(length, 1), ROWS))
-        check_memory(n * sys.getsizeof("") + at_once * length * np.dtype(np.int32).itemsize, n=n, length=length)
-        while len(texts) < n:
-            symbols = np.empty((min(n - len(texts), at_once), length), np.int32)
-            lengths = np.zeros(len(symbols), np.intp)
-            _draw(sampler.draw_texts, bit_generator, beginning, symbols, lengths)
-            as_bytes = isinstance(prompt, bytes)
-            texts += [self._text(row[:drawn], as_bytes) for row, drawn in zip(symbols, lengths, strict=True)]
-        return texts
-
-    def _text(self, drawn: np.ndarray, as_bytes: bool) -> Any:
-        """The characters of drawn symbols, among which END has none."""
-        if self.vocabulary.end is not None:
-            drawn = drawn[drawn != self.vocabulary.end]
-        text = self.vocabulary.decode(drawn)
-        return text.encode("latin-1") if as_bytes else text
+        return sampling.sample_many(self, n, prompt, SamplingOptions(length, **options), rng)
 
     def next_probs(self, prompt: str | bytes = "") -> dict[str, float]:
         """The probability of each character to be the next one after a prompt.
@@ -430,34 +338,7 @@ class CharRNN:
         >>> max(probs, key=probs.get)
         'o'
         """
-        sampler = self._sampler(1)
-        sampler.feed(self._beginning(prompt)[:, None])
-        weights = sampler.weights()[0].astype(np.float64)
-        symbols = [*self.vocabulary.characters] + [""] * (self.vocabulary.end is not None)
-        return dict(zip(symbols, (weights / weights.sum()).tolist(), strict=True))
-
-    def _sampler(
-        self, rows: int, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
-    ) -> Sampler:
-        sampler: Sampler = self._kernels.Sampler(
-            self._network,
-            self._arena,
-            rows,
-            temperature=number("temperature", temperature, 0),
-            top_k=0 if top_k is None else integer("top_k", top_k, 1),
-            top_p=1.0 if top_p is None else number("top_p", top_p, 0, 1, above=True),
-            end=-1 if self.vocabulary.end is None else self.vocabulary.end,
-        )
-        return sampler
-
-    def _beginning(self, prompt: str | bytes) -> np.ndarray:
-        """The symbols to read from a zero state before those to draw."""
-        indices = self.vocabulary.encode(prompt, "the prompt")
-        if self.vocabulary.end is not None:
-            indices = np.concatenate([[self.vocabulary.end], indices])
-        elif not len(indices) and "\n" in self.vocabulary:
-            indices = self.vocabulary.encode("\n")
-        return np.ascontiguousarray(indices, np.int32)
+        return sampling.next_probs(self, prompt)
 
     # Scoring
 
@@ -488,13 +369,7 @@ class CharRNN:
         >>> model.evaluate("hello world").num_chars
         10
         """
-        total, num_chars = 0.0, 0
-        for _, _, losses in self._losses(*self._rows(data, encoding)):
-            total += float(losses.sum())
-            num_chars += losses.size
-        if num_chars == 0:
-            raise ValueError("data must have at least 2 characters, for the first one is not predicted")
-        return Evaluation(total / num_chars, num_chars)
+        return scoring.evaluate(self, data, encoding)
 
     @overload
     def log_prob(self, text: str | bytes) -> npt.NDArray[np.float64]: ...  # type: ignore[overload-overlap]
@@ -520,97 +395,7 @@ class CharRNN:
         >>> bool(model.log_prob("hello").sum() > model.log_prob("hollo").sum())
         True
         """
-        single = isinstance(text, (str, bytes, bytearray))
-        texts = [text] if single else self._listed("text", text)
-        stream, rows = self._texts(texts)
-        scores = [np.empty(max(stop - start, 0)) for start, stop in rows]
-        for row, at, losses in self._losses(stream, rows):
-            scores[row][at : at + losses.size] = -losses
-        return scores[0] if single else scores
-
-    def _rows(self, data: Any, encoding: str) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
-        """A stream of symbols and the ranges of it whose symbols are read, each range from a zero state."""
-        if self.vocabulary.end is None and not isinstance(data, (str, bytes, bytearray, memoryview, os.PathLike)):
-            return self._texts(self._listed("data", data))
-        stream = corpus.read(data, encoding=encoding, vocabulary=self.vocabulary)
-        if self.vocabulary.end is None:
-            return stream, [(0, len(stream) - 1)]
-        return stream, self._document_rows(stream)
-
-    def _listed(self, name: str, texts: Any) -> list[Any]:
-        if not isinstance(texts, Iterable):
-            raise TypeError(f"{name} must be a text or an iterable of texts, got {type(texts).__name__}")
-        return list(texts)
-
-    def _document_rows(self, stream: corpus.Corpus) -> list[tuple[int, int]]:
-        """Rows of whole documents: the state before an END is zero anyhow, so that any END can begin a row."""
-        starts, _ = streams(stream, min(ROWS, stream.num_documents))
-        bounds = [*np.unique(starts).tolist(), len(stream) - 1]
-        return list(zip(bounds[:-1], bounds[1:], strict=True))
-
-    def _validation_loss(self, stream: corpus.Corpus, num_threads: int) -> float:
-        """Nearly what `evaluate` gives, but of parallel rows that first read WARM_UP characters for the state alone."""
-        warm_up = 0
-        if self.vocabulary.end is None:
-            warm_up = WARM_UP
-            count = len(stream) - 1
-            parts = max(min(ROWS, count // (4 * WARM_UP)), 1)
-            rows = [(max(count * i // parts - warm_up, 0), count * (i + 1) // parts) for i in range(parts)]
-        else:
-            rows = self._document_rows(stream)
-        total, num_chars = 0.0, 0
-        for row, at, losses in self._losses(stream, rows, num_threads):
-            counted = losses[max(warm_up - at, 0) :] if rows[row][0] > 0 else losses
-            total += float(counted.sum())
-            num_chars += counted.size
-        return total / num_chars
-
-    def _texts(self, texts: list[Any]) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
-        """The same, of texts in memory: a row each."""
-        for i, text in enumerate(texts):
-            if not isinstance(text, (str, bytes, bytearray)):
-                got = f"{type(text).__name__} at position {i}"
-                raise TypeError(f"text must be str, bytes or an iterable of them, got {got}")
-        bounds = np.cumsum([0, *map(len, texts)])
-
-        def place(position: int) -> str:
-            i = int(np.searchsorted(bounds, position, "right")) - 1
-            return f"position {position - bounds[i]} of {f'text {i}' if len(texts) > 1 else 'the text'}"
-
-        joined = "".join(text if isinstance(text, str) else text.decode("latin-1") for text in texts)
-        blocks = self.vocabulary.encode_blocks(code_point_blocks(joined), place)
-        symbols = gathered(blocks, self.vocabulary.dtype)
-        starts, stops = bounds[:-1], bounds[1:] - 1
-        if self.vocabulary.end is not None:
-            symbols = np.insert(symbols, bounds, self.vocabulary.end)
-            starts, stops = starts + np.arange(len(texts)), stops + np.arange(len(texts)) + 2
-        return corpus.Corpus(self.vocabulary, symbols), list(zip(starts.tolist(), stops.tolist(), strict=True))
-
-    def _losses(
-        self, stream: corpus.Corpus, rows: list[tuple[int, int]], num_threads: int | None = None
-    ) -> Iterator[tuple[int, int, np.ndarray]]:
-        """(row, place in the row, losses from there on), in nats, of every symbol of the rows but their first."""
-        bounds = np.array(rows, np.int64).reshape(-1, 2)
-        lengths = bounds[:, 1] - bounds[:, 0]
-        order = np.argsort(-lengths, kind="stable")  # the longest first
-        lengths = lengths[order]
-        first, stop = 0, int(np.count_nonzero(lengths > 0))
-        while first < stop:
-            # Short rows many at a time; but none of less than half the length, which would wait for the others.
-            length = int(lengths[first])
-            last = min(first + max(ROWS, ROWS * STEPS // length), int(np.count_nonzero(2 * lengths >= length)))
-            batch, first = order[first:last], last
-            starts, stops = bounds[batch].T
-            engine = self._engine(min(length, STEPS * ROWS // len(batch)), len(batch), num_threads=num_threads)
-            for at in range(0, length, engine.seq_length):
-                steps = np.arange(min(engine.seq_length, length - at) + 1)
-                # A row that has ended goes on with its last symbol, and what that gives is left out.
-                symbols = stream.take(np.minimum(starts + at + steps[:, None], stops)).astype(np.int32)
-                losses = engine.losses(symbols[:-1], symbols[1:])
-                counts = np.minimum(stops - starts - at, len(losses)).tolist()
-                for row, count, column in zip(batch.tolist(), counts, losses.T, strict=True):
-                    if count > 0:
-                        yield row, at, column[:count]
+        return scoring.log_prob(self, text)
 
     # Hidden units
 
@@ -638,37 +423,7 @@ class CharRNN:
         >>> model.activations("cab").shape
         (3, 10)
         """
-        end = [] if self.vocabulary.end is None else [self.vocabulary.end]
-        symbols = np.concatenate([end, self.vocabulary.encode(text, "the text")]).astype(np.int32)
-        return self._hidden(symbols, [state for _, state in self._blocks(symbols)])[len(end) :]
-
-    def _blocks(self, symbols: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(logits (T, V), state before the first step) of each block of about sqrt(n) of these n symbols."""
-        length, state = _block_length(symbols), None
-        for at in range(0, len(symbols), length):
-            logits, after = self.forward(symbols[at : at + length, None], state)
-            yield logits[:, 0], np.zeros_like(after) if state is None else state
-            state = after
-
-    def _hidden(self, symbols: np.ndarray, states: list[np.ndarray]) -> np.ndarray:
-        """h of all layers (n, L H) after each symbol, of the states before the blocks.
-
-        `forward` gives the state after its last step only. All blocks are therefore read once more, side by side, a
-        step a call: that is sqrt(n) calls. A state may have more parts than h, and then h is the first.
-        """
-        length, (L, H) = _block_length(symbols), (self.num_layers, self.hidden_size)
-        if not states:
-            return np.empty((0, L * H), self.dtype)
-        num_bytes = len(symbols) * L * H * self.dtype.itemsize
-        check_memory(num_bytes, num_chars=len(symbols), num_layers=L, hidden_size=H)
-        inputs = np.zeros((len(states), length), np.int32)
-        inputs.flat[: len(symbols)] = symbols
-        hidden = np.empty((len(states), length, L, H), self.dtype)
-        state = np.concatenate(states, axis=-2)
-        for t in range(length):
-            _, state = self.forward(inputs[:, t][None], state)
-            hidden[:, t] = np.moveaxis(state.reshape(-1, L, len(states), H)[0], 0, 1)
-        return hidden.reshape(-1, L * H)[: len(symbols)]
+        return hidden.activations(self, text)
 
     # Loops of one's own
 
@@ -821,39 +576,6 @@ def load(path: str | os.PathLike[str]) -> CharRNN:
     'ello world'
     """
     return files.load(path, CharRNN)
-
-
-def _block_length(symbols: np.ndarray) -> int:
-    return math.isqrt(len(symbols)) + 1
-
-
-def _draw(method: Any, bit_generator: Any, *arguments: Any) -> Any:
-    """A method of a sampler that takes doubles from this generator."""
-    interface = bit_generator.ctypes
-    with bit_generator.lock:
-        return method(_address(interface.next_double), interface.state_address, *arguments)
-
-
-def _address(function: Any) -> int:
-    import ctypes
-
-    return ctypes.cast(function, ctypes.c_void_p).value or 0
-
-
-def _bit_generator(rng: Any) -> Any:
-    """The bit generator of a Generator, a RandomState or a seed; a new one for None."""
-    if isinstance(rng, np.random.RandomState):
-        return rng._bit_generator
-    if isinstance(rng, np.random.Generator):
-        return rng.bit_generator
-    if rng is not None:
-        try:
-            rng = integer("rng", rng, 0, None)
-        except TypeError:
-            raise TypeError(
-                f"rng must be an int, a numpy.random.Generator or a numpy.random.RandomState, got {rng!r}"
-            ) from None
-    return np.random.default_rng(rng).bit_generator
 
 
 def dtype_name(dtype: Any) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from charrnn import hidden
 from charrnn.errors import integer
 from charrnn.model import CharRNN, Evaluation
 from charrnn.progress import printable
@@ -129,13 +130,13 @@ def page(
 def _read(model: CharRNN, symbols: np.ndarray) -> tuple[np.ndarray, ...]:
     """Surprisals (T - 1,), best guesses and their probabilities (T - 1, GUESSES), and hidden units (T, L H)."""
     states, predictions, at = [], [], 1
-    for logits, state in model._blocks(symbols):
+    for logits, state in hidden.blocks(model, symbols):
         states.append(state)
         targets = symbols[at : at + len(logits)]
         predictions.append(_predictions(logits[: len(targets)], targets))
         at += len(targets)
     surprisal, guesses, probs = map(np.concatenate, zip(*predictions, strict=True))
-    return surprisal, guesses, probs, model._hidden(symbols, states)
+    return surprisal, guesses, probs, hidden.units(model, symbols, states)
 
 
 def _predictions(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from charrnn.errors import DivergenceError, TrainingInterrupted
 from charrnn.history import History
+from charrnn.scoring import validation_loss
 from charrnn.system import threads_worth
 from charrnn.text.batching import streams
 from charrnn.train.checkpoint import Checkpoint
@@ -230,7 +231,7 @@ class Run:
         if self.validation is None:
             return
         start = time.perf_counter()
-        loss = self.model._validation_loss(self.validation, self.num_threads)
+        loss = validation_loss(self.model, self.validation, self.num_threads)
         self.history.val_steps.append(self.trainer.step)
         self.history.val_losses.append(loss)
         self.history.val_times.append(self.seconds())
