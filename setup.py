@@ -55,6 +55,9 @@ if os.environ.get("CHARRNN_BUILDS"):
     LEVELS = {level: LEVELS[level] for level in os.environ["CHARRNN_BUILDS"].split(",")}
 
 
+KERNELS = Path("charrnn/kernels")
+
+
 def kernels(level, dtype):
     """The extension for an instruction set and a number type, from C code of its own."""
     name = f"_{level.replace('-', '_')}_{dtype}"
@@ -62,7 +65,7 @@ def kernels(level, dtype):
     (extension,) = cythonize(source, build_dir=f"build/{name}", compiler_directives=DIRECTIVES, quiet=True)
     # Not before: cythonize hands what it finds in one Extension on to the next one of the same source.
     extension.include_dirs = ["charrnn/kernels"]
-    extension.depends = ["charrnn/kernels/simd.h", "charrnn/kernels/threads.h"]
+    extension.depends = [str(path) for pattern in ("*.h", "*.pxd", "*.pxi") for path in KERNELS.glob(pattern)]
     extension.define_macros = [("CHARRNN_FLOAT64", "1")] if dtype == "float64" else []
     extension.extra_compile_args = FLAGS + LEVELS[level]
     extension.extra_link_args = [flag for flag in FLAGS if flag.startswith("-fsanitize")]

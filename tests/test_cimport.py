@@ -42,6 +42,8 @@ def test_another_project_builds_and_runs_with_installed_kernels(tmp_path):
     assert run.stdout == "agrees\n"
 
 
-@pytest.mark.parametrize("name", ["simd.h", "simd.pxd", "activations.pxd", "softmax.pxd", "gemm.pxd"])
+@pytest.mark.parametrize(
+    "name", ["simd.h", "simd.pxd", "activations.pxd", "softmax.pxd", "gemm.pxd", "pack.pxd", "product.pxd"]
+)
 def test_the_include_folder_has_what_the_c_compiler_and_cython_need(name):
     assert (Path(kernels.get_include()) / name).is_file()

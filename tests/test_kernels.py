@@ -641,7 +641,7 @@ def hash32(x: np.ndarray) -> np.ndarray:
 
 
 def dropout_masks(seed: int, step: int, L: int, T: int, B: int, H: int, dropout: float) -> np.ndarray:
-    """The twin of dropout_forward in bptt.pxd: (L, T, B, H) of 0 and 1 / (1 - dropout)."""
+    """The twin of dropout_forward in forward.pxd: (L, T, B, H) of 0 and 1 / (1 - dropout)."""
     key = np.array([seed ^ step << 32], np.uint64)
     low, high = key.astype(np.uint32), (key >> np.uint64(32)).astype(np.uint32)
     rows = np.arange(L * T * B, dtype=np.uint32).reshape(L, T, B, 1)

@@ -3,8 +3,8 @@
 A build is the same Cython source compiled for an instruction set; `CHARRNN_BUILD` in the environment forces one.
 Each has the functions below for float32 and for float64, and takes the arrays' dtype as the choice between them.
 In the signatures an array marked IN OUT or OUT is written in place and has to be C-contiguous; integer arrays of
-any type are taken. Reading order of the source: rnn.pxd, bptt.pxd, softmax.pxd, optimizers.pxd; beneath them
-network.pxd and gemm.pxd.
+any type are taken. Reading order of the source: bptt.pxd (which names the passes), cells.pxd, softmax.pxd and
+optimizers.pxd; beneath them network.pxd, work.pxd and gemm.pxd.
 
 >>> kernels.BUILD in kernels.BUILDS
 True

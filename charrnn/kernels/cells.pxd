@@ -39,7 +39,8 @@ cdef struct Step:
     const real *c_prev
     real *c
     real *dh                    # where the cell has one slot, that slot is dh
-    real *carry                 # what comes from the step after without a product, then what goes to the step before
+    # The gradient passed from step t+1 to t outside the matrix product (GRU: dh u; LSTM: dc), then from t to t-1.
+    real *carry
 
 
 cdef inline void cell_forward(

@@ -14,7 +14,7 @@ decoupled from the gradient for all (Loshchilov, Hutter, 2019: AdamW). Equations
 """
 from libc.math cimport pow, sqrt
 
-from charrnn.kernels.simd cimport real, real_sqrt
+from charrnn.kernels.simd cimport inlined, real, real_sqrt
 
 cdef enum:
     # Numbers whose squares are summed by themselves: the sum is the same however many threads share the buffer.
@@ -42,27 +42,40 @@ cdef struct Optimizer:
 
 cdef inline double sum_of_squares(Py_ssize_t n, const real *x) noexcept nogil:
     """Of at most NORM_BLOCK numbers; the order of the additions depends on n alone."""
-    cdef real sums[NORM_LANES]
-    cdef double wide[NORM_LANES]
+    cdef Py_ssize_t whole = n // NORM_LANES * NORM_LANES
+    cdef double lanes[NORM_LANES]
     cdef double total
-    cdef Py_ssize_t i, lane, whole = n // NORM_LANES * NORM_LANES
-    for lane in range(NORM_LANES):
-        sums[lane] = 0
-    for i from 0 <= i < whole by NORM_LANES:
-        for lane in range(NORM_LANES):
-            sums[lane] += x[i + lane] * x[i + lane]
-    for lane in range(NORM_LANES):
-        wide[lane] = sums[lane]
-    total = sum_of_lanes(wide) + sum_of_few_squares(n - whole, x + whole)
+    squares_in_lanes(False, whole, x, lanes)
+    total = sum_of_lanes(lanes) + sum_of_few_squares(n - whole, x + whole)
     if 1e-20 < total < 1e30:
         return total
     # Squares may have left the range of a float32; or all are 0, as of the rows of symbols that did not occur.
+    squares_in_lanes(True, whole, x, lanes)
+    return sum_of_lanes(lanes) + sum_of_few_squares(n - whole, x + whole)
+
+
+cdef inline inlined squares_in_lanes(
+    const bint as_doubles,      # a constant where this is inlined: whether squares are taken and added up as doubles
+    Py_ssize_t n,               # a multiple of NORM_LANES
+    const real *x,
+    double *lanes,              # OUT (NORM_LANES)
+) noexcept nogil:
+    """Lane i := the sum of the squares of the numbers i, i + NORM_LANES, ..."""
+    cdef real sums[NORM_LANES]
+    cdef double wide[NORM_LANES]
+    cdef Py_ssize_t i, lane
     for lane in range(NORM_LANES):
+        sums[lane] = 0
         wide[lane] = 0
-    for i from 0 <= i < whole by NORM_LANES:
+    for i from 0 <= i < n by NORM_LANES:
         for lane in range(NORM_LANES):
-            wide[lane] += <double>x[i + lane] * <double>x[i + lane]
-    return sum_of_lanes(wide) + sum_of_few_squares(n - whole, x + whole)
+            if as_doubles:
+                wide[lane] += <double>x[i + lane] * <double>x[i + lane]
+            else:
+                sums[lane] += x[i + lane] * x[i + lane]
+    for lane in range(NORM_LANES):
+        lanes[lane] = wide[lane] if as_doubles else sums[lane]
+    return 0
 
 
 cdef inline double sum_of_lanes(double *lanes) noexcept nogil:

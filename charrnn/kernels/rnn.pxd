@@ -3,7 +3,7 @@
     h = tanh(z)        z = W_ih x + b_ih + W_hh h_prev + b_hh
 
 Here is what is done to each unit by itself, for the units first ... stop of one row; the products are matrix products
-over all rows (bptt.pxd).
+over all rows (forward.pxd, backward.pxd).
 """
 from charrnn.kernels.activations cimport vtanh
 from charrnn.kernels.simd cimport LANES, real, vload, vreal, vstore

@@ -59,7 +59,8 @@ cdef inline void probability_weights(
     cdef real maximum = largest(vocab_size, x)
     cdef bint filtered = 0 < d.top_k < vocab_size or d.top_p < 1
     # Bounded, so that 0 times it is 0.
-    cdef real coldness = <real>min(1 / d.temperature if d.temperature > 0 else 0.0, 1e300 if REAL_IS_DOUBLE else 1e37)
+    cdef double bound = 1e300 if REAL_IS_DOUBLE else 1e37
+    cdef real inverse_temperature = <real>min(1 / d.temperature if d.temperature > 0 else 0.0, bound)
     if d.temperature == 0:
         while x[best] != maximum and best < vocab_size - 1:
             best += 1
@@ -74,7 +75,7 @@ cdef inline void probability_weights(
             d.candidates[v].symbol = <int>v
         qsort(d.candidates, vocab_size, sizeof(Candidate), more_probable_first)
     for v from 0 <= v < vocab_size by LANES:
-        vstore(x + v, vexp((vload(x + v) - maximum) * coldness))
+        vstore(x + v, vexp((vload(x + v) - maximum) * inverse_temperature))
     if filtered:
         keep_most_probable(vocab_size, d, x)
 
