@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from charrnn import hidden
+from charrnn.console import printable
 from charrnn.errors import integer
 from charrnn.model import CharRNN, Evaluation
-from charrnn.progress import printable
 from charrnn.text import corpus
 from charrnn.text.vocabulary import Vocabulary
 

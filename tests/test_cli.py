@@ -21,8 +21,12 @@ import numpy as np
 import pytest
 
 import charrnn
-from charrnn import cli, progress
+from charrnn import cli, console
+from charrnn.cli import watch
+from charrnn.cli.info import _legible
+from charrnn.cli.train import TRAIN_OPTIONS
 from charrnn.train import Report, train
+from charrnn.train.progress import Progress
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system")
 
@@ -91,14 +95,14 @@ def test_version_is_that_of_the_package(tmp_path: Path) -> None:
 
 def test_every_argument_of_train_is_an_option() -> None:
     arguments = set(inspect.signature(train).parameters) - {"data", "progress", "callback"}
-    assert {name for helps in cli.TRAIN_OPTIONS.values() for name in helps} == arguments
+    assert {name for helps in TRAIN_OPTIONS.values() for name in helps} == arguments
 
 
 def test_help_of_train_shows_every_option_with_its_default(tmp_path: Path) -> None:
     result = run("train", "--help", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     text = " ".join(result.stdout.split())
-    for helps in cli.TRAIN_OPTIONS.values():
+    for helps in TRAIN_OPTIONS.values():
         for name in helps:
             option = text.split(f" --{name.replace('_', '-')} ")[1].split(" --")[0]
             assert "(default: " in option or name in ("init_from", "resume"), name
@@ -469,12 +473,12 @@ def test_a_resumed_training_ends_as_one_in_one_go(folder: Path, tmp_path: Path) 
 
 def test_a_longer_training_says_once_how_long_it_takes() -> None:
     said: list[str] = []
-    watch = cli._Watch(said.append, argparse.Namespace(num_threads=1, quiet=True), "a.txt: ", resumed=False)
+    watching = watch.Watch(said.append, argparse.Namespace(num_threads=1, quiet=True), "a.txt: ", resumed=False)
     reports: list[Report] = []
     train("the quick brown fox", epochs=10, val_fraction=0, progress=False, callback=reports.append)
     report = dataclasses.replace(reports[0], num_chars=1000, seconds=0.1, epoch=2.5, chars_per_second=100.0, done=0.25)
     for seconds in (0.1, 0.4, 0.7, 0.9):
-        watch(dataclasses.replace(report, seconds=seconds))
+        watching(dataclasses.replace(report, seconds=seconds))
     assert len(said) == 2
     assert said[1] == "about 1:15 more, at 100 characters a second"
 
@@ -599,7 +603,7 @@ def report(model: charrnn.CharRNN, seconds: float, **changes: Any) -> Report:
 def test_a_sample_is_shown_every_ten_seconds_after_a_validation(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    samples = progress.Samples()
+    samples = watch.Samples()
     model = charrnn.load(folder / "hello.safetensors")
     for seconds in (1, 5, 10.9, 12, 20, 21.9):
         samples(report(model, seconds))
@@ -613,7 +617,7 @@ def test_a_sample_is_shown_every_ten_seconds_after_a_validation(
 
 
 def test_a_sample_of_documents_is_a_few_of_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    samples = progress.Samples()
+    samples = watch.Samples()
     samples.last = 0.0
     samples(report(charrnn.load(folder / "names.safetensors"), 11))
     lines = capsys.readouterr().err.splitlines()
@@ -626,7 +630,7 @@ def test_progress_elsewhere_than_on_a_terminal_is_lines_ever_farther_apart(
 ) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     model = charrnn.load(folder / "hello.safetensors")
-    with progress.Progress(True, epochs=3) as shown:
+    with Progress(True, epochs=3) as shown:
         for i in range(1, 1001):
             shown.update(report(model, i / 10, val_loss=1.5, done=i / 1000))
     lines = sys.stderr.getvalue().splitlines()
@@ -642,12 +646,12 @@ def test_a_stderr_that_is_gone_does_not_end_a_training(monkeypatch: pytest.Monke
 
     for stderr in (Gone(), None):
         monkeypatch.setattr(sys, "stderr", stderr)
-        train("hello world", epochs=10, callback=lambda report: progress.write("..."))
-        progress.Progress(True, epochs=1).update(report(charrnn.CharRNN("ab"), 5))
+        train("hello world", epochs=10, callback=lambda report: console.write("..."))
+        Progress(True, epochs=1).update(report(charrnn.CharRNN("ab"), 5))
 
 
 def test_printable_escapes_what_would_command_a_terminal() -> None:
-    assert progress.printable("a\x1b[2J\tß\ud800'") == "a\\x1b[2J\\tß\\ud800'"
+    assert console.printable("a\x1b[2J\tß\ud800'") == "a\\x1b[2J\\tß\\ud800'"
 
 
 @pytest.mark.parametrize(
@@ -660,11 +664,11 @@ def test_printable_escapes_what_would_command_a_terminal() -> None:
     ],
 )
 def test_characters_are_shown_in_their_order_neighbours_as_ranges(characters: str, shown: str) -> None:
-    assert cli._legible(characters) == shown
+    assert _legible(characters) == shown
 
 
 def test_ten_thousand_characters_are_shown_on_a_screen() -> None:
-    assert len(cli._legible("".join(map(chr, range(0x4E00, 0x4E00 + 30_000, 3)))).splitlines()) < 20
+    assert len(_legible("".join(map(chr, range(0x4E00, 0x4E00 + 30_000, 3)))).splitlines()) < 20
 
 
 def test_plot_draws_the_learning_curves(tmp_path: Path) -> None:

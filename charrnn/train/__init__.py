@@ -27,10 +27,10 @@ from charrnn.errors import (
 )
 from charrnn.history import History
 from charrnn.model import CELLS, CharRNN, dtype_name
-from charrnn.progress import Progress
 from charrnn.system import check_memory, num_threads_or_default
 from charrnn.text import corpus
 from charrnn.train.loop import Run
+from charrnn.train.progress import Progress
 from charrnn.train.report import Report
 from charrnn.train.rule import default_learning_rate, default_val_fraction, defaults
 from charrnn.train.settings import OPTIMIZERS, SCHEDULES, Settings

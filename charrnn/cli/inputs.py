@@ -1,0 +1,86 @@
+"""What the commands read: files, stdin, lines as documents, and the text that every machine has."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import sysconfig
+import tokenize
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from charrnn.model import CharRNN
+
+#: Characters of the text that `train` learns where it is given none.
+STANDARD_TEXT_LENGTH = 1_000_000
+
+
+def _read(file: str, encoding: str) -> str:
+    """The text of a file, or of stdin for -."""
+    content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    try:
+        return content.decode(encoding).removeprefix("\ufeff")
+    except (LookupError, UnicodeError) as error:
+        raise ValueError(f"{'stdin' if file == '-' else file}: {error}; give its encoding with --encoding") from None
+
+
+def data_of(files: Sequence[str], documents: bool, encoding: str) -> Any:
+    """What the functions of the library take: a path where it can be one, for a large file is mapped."""
+    if len(files) == 1 and files[0] != "-" and not documents:
+        return Path(files[0])
+    texts = [_read(file, encoding) for file in files] or [standard_library_text()]
+    if not documents:
+        return "".join(texts)
+    lines = [line.removesuffix("\r") for text in texts for line in text.split("\n")]
+    return [line for line in lines if line.strip()]
+
+
+def standard_library_text() -> str:
+    """The beginning of the source of Python's standard library: real text that every machine has.
+
+    The top-level modules in the order of their names, 1 000 000 characters: the same for the same Python.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    FileNotFoundError
+        If this Python has no source.
+
+    Examples
+    --------
+    >>> "import" in standard_library_text()
+    True
+    """
+    folder = Path(sysconfig.get_path("stdlib"))
+    modules, length = [], 0
+    for path in sorted(folder.glob("*.py"), key=lambda path: path.name):
+        with tokenize.open(path) as file:
+            modules.append(file.read())
+        length += len(modules[-1])
+        if length >= STANDARD_TEXT_LENGTH:
+            break
+    if not modules:
+        raise FileNotFoundError(f"this Python has no source of its standard library in {folder}; give a FILE")
+    return "".join(modules)[:STANDARD_TEXT_LENGTH]
+
+
+def check_documents(model: CharRNN, args: argparse.Namespace) -> None:
+    if model.vocabulary.end is None:
+        raise ValueError(f"documents must come with a model of documents, got {args.model}, a model of a text")
+
+
+@contextlib.contextmanager
+def hint_at_documents(model: CharRNN) -> Iterator[None]:
+    """To be found where documents were read as a text."""
+    try:
+        yield
+    except ValueError as error:
+        if model.vocabulary.end is None or not str(error).startswith((repr("\n"), repr("\r"))):
+            raise
+        raise ValueError(f"{error}; is each line a document? then give --documents") from None

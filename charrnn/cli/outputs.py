@@ -1,0 +1,50 @@
+"""What the commands write: files of their own, tables on stdout, and errors in the command line's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.options import option_name
+from charrnn.console import count
+from charrnn.errors import output_path
+
+if TYPE_CHECKING:
+    from charrnn.model import CharRNN
+
+
+def message_of(error: BaseException, args: Mapping[str, Any]) -> str:
+    """What is wrong, in one line; arguments have the names that they have on the command line."""
+    message = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        message = f"{error.filename}: {error.strerror}"
+    elif isinstance(error, MemoryError):
+        message = f"not enough memory{message and ': '}{message}"
+    else:
+        names = {**{name: option_name(name) for name in args}, "rng": "--seed", "data": "the text"}
+        first = re.match(r"(\w+) (must|has) ", message)
+        if first and first[1] in names:
+            message = names[first[1]] + message[first.end(1) :]
+        for name in args:
+            if "_" in name:  # a word that is no other
+                message = re.sub(rf"(?<![\w./'\"-]){name}(?![\w./'\"-])", names[name], message)
+    return " ".join(message.splitlines())
+
+
+def check_output(name: str, path: Path, others: Sequence[str | Path]) -> None:
+    """Whether it can be written, before the hours that go into it, and is none of these other files."""
+    output_path(name, path)
+    if path.resolve() in [Path(other).resolve() for other in others]:
+        raise ValueError(f"{name} must be a file of its own, got {path}")
+
+
+def architecture(model: CharRNN) -> str:
+    return f"{model.cell}, {count(model.num_layers, 'layer')} of {count(model.hidden_size, 'unit')}"
+
+
+def print_table(rows: Mapping[str, str]) -> None:
+    width = max(map(len, rows)) + 2
+    for name, value in rows.items():
+        print(f"{name:{width}}" + value.replace("\n", "\n" + " " * width))

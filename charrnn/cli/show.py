@@ -1,0 +1,55 @@
+"""`charrnn show`: colour a text by how a model reads it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from charrnn.cli.inputs import check_documents, data_of, hint_at_documents
+from charrnn.cli.options import add_options
+from charrnn.cli.outputs import check_output
+from charrnn.console import write
+
+SHOW_OPTIONS = {
+    "length": "characters to show: the first ones",
+    "units": "hidden units to show: those with the longest memory (default: all)",
+    "encoding": "of the text",
+}
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    from charrnn.show import page
+
+    parser.epilog = (
+        "The page is one HTML file that needs no other and no network. It colours the text by the surprisal of each\n"
+        "character or by the activation of a hidden unit, and shows the best guesses of the one pointed at.\n\n"
+        "examples:\n"
+        "  charrnn show book.safetensors book.txt\n"
+        "  charrnn show names.safetensors names.txt --documents -o names.html\n"
+        "  charrnn sample book.safetensors | charrnn show book.safetensors -\n"
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model file")
+    parser.add_argument("file", metavar="FILE", help="the text, - for stdin")
+    parser.add_argument(
+        "-o", "--output", metavar="PAGE", default="page.html", help="file for the page (default: %(default)s)"
+    )
+    parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
+    add_options(parser, page, SHOW_OPTIONS)
+
+
+def run(args: argparse.Namespace) -> int:
+    from charrnn.model import load
+    from charrnn.show import page
+
+    output = Path(args.output)
+    check_output("output", output, [args.model, args.file])
+    model = load(args.model)
+    if args.documents:
+        check_documents(model, args)
+    data = data_of([args.file], args.documents, args.encoding)
+    title = "stdin" if args.file == "-" else Path(args.file).name
+    with hint_at_documents(model):
+        html = page(model, data, **{name: getattr(args, name) for name in SHOW_OPTIONS}, title=title, say=write)
+    output.write_text(html, "ascii")
+    write(f"{output}: {len(html) / 1e6:.1f} MB, to be opened in a browser")
+    return 0

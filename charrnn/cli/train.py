@@ -1,0 +1,199 @@
+"""`charrnn train`: train a model on text."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import shlex
+import signal
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.inputs import STANDARD_TEXT_LENGTH, data_of
+from charrnn.cli.options import FAILED, INTERRUPTED, WRONG, add_options
+from charrnn.cli.outputs import check_output, message_of
+from charrnn.cli.watch import Watch
+from charrnn.console import count, write
+
+if TYPE_CHECKING:
+    from charrnn.history import History
+    from charrnn.model import CharRNN
+
+BY_SIZE = "(default: by the text's size)"
+
+
+TRAIN_OPTIONS = {
+    "the model": {
+        "cell": f"the recurrent cell {BY_SIZE}",
+        "hidden_size": f"units of a layer {BY_SIZE}",
+        "num_layers": "layers (default: 1)",
+        "dropout": f"probability that a unit is left out, between layers and before the output {BY_SIZE}",
+        "dtype": "precision of all numbers (default: float32)",
+        "init_from": "train this model further; cell, sizes and precision are its own",
+    },
+    "the optimisation": {
+        "optimizer": "how a gradient becomes a step",
+        "learning_rate": f"size of a step, at its highest {BY_SIZE}",
+        "schedule": "how the learning rate falls over the run",
+        "warmup": "share of the run over which it rises first",
+        "clip_norm": "scale the gradient down to this norm where it is longer; none: never",
+        "clip_value": "cut each element of the gradient off at plus and minus this (default: none)",
+        "weight_decay": f"shrink the parameters by this times the learning rate in each step {BY_SIZE}",
+        "momentum": "decay of the average step, of sgd",
+        "beta1": "decay of the gradient's average, of adam",
+        "beta2": "decay of its square's average, of adam and rmsprop",
+        "batch_size": f"places of the text that are read side by side {BY_SIZE}",
+        "seq_length": f"characters through which gradients flow back {BY_SIZE}",
+        "seed": "of all that is random",
+        "num_threads": "cores to use; the result does not depend on it (default: all)",
+    },
+    "its length (whichever ends first)": {
+        "epochs": f"passes over the text {BY_SIZE}",
+        "max_seconds": "seconds in all (default: no limit)",
+    },
+    "text and files": {
+        "encoding": "of the text",
+        "val_fraction": "share of the text, its end, that is not learned but measures progress (default: 0.1, less "
+        "of a long text, none of a short one)",
+        "checkpoint": "file for the state of the training (default: that of -o, with .checkpoint.safetensors)",
+        "checkpoint_seconds": "seconds from one save of it to the next",
+        "resume": "go on from the checkpoint, if there is one, with the text and the options that it had",
+    },
+}
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    from charrnn.model import CELLS, DTYPES
+    from charrnn.train import train
+    from charrnn.train.settings import OPTIMIZERS, SCHEDULES
+
+    parser.usage = "charrnn train [FILE ...] [-o MODEL] [options]"
+    parser.epilog = (
+        "Ctrl-C ends the training; the model is then saved as it is.\n\n"
+        "examples:\n"
+        "  charrnn train book.txt --max-seconds 180\n"
+        "  charrnn train names.txt --documents -o names.safetensors\n"
+        "  charrnn train part1.txt part2.txt --hidden-size 1024 --dropout 0.2 --resume\n"
+    )
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="the text, several files one after the other, - for stdin (default: the source of Python's standard "
+        f"library, the first {STANDARD_TEXT_LENGTH:,} characters)",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="MODEL", default="model.safetensors", help="file for the model (default: %(default)s)"
+    )
+    parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
+    parser.add_argument("--quiet", action="store_true", help="say nothing but what goes wrong")
+    parser.add_argument(
+        "--plot", metavar="PICTURE", help="draw the losses and the learning rate into this file (needs matplotlib)"
+    )
+    choices = {"cell": tuple(CELLS), "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dtype": DTYPES}
+    for title, helps in TRAIN_OPTIONS.items():
+        add_options(parser.add_argument_group(title), train, helps, **choices)
+
+
+def run(args: argparse.Namespace) -> int:
+    from charrnn import plot
+    from charrnn.train import DivergenceError, TrainingInterrupted, train
+
+    say = (lambda text: None) if args.quiet else write
+    output = Path(args.output)
+    check_output("output", output, args.files)
+    if args.checkpoint is None:
+        args.checkpoint = output.with_name(f"{output.stem}.checkpoint.safetensors")
+    checkpoint = Path(args.checkpoint)
+    check_output("checkpoint", checkpoint, [args.output, *args.files])
+    if args.plot is not None:
+        check_output("plot", Path(args.plot), [args.output, args.checkpoint, *args.files])
+        plot.check_picture(args.plot)
+    resumed = args.resume and checkpoint.exists()
+    if args.resume and not resumed:
+        say(f"nothing to resume: there is no {checkpoint}; training starts afresh")
+    data = data_of(args.files, args.documents, args.encoding)
+    watch = Watch(say, args, _describe(data, args), resumed)
+    options = {name: getattr(args, name) for helps in TRAIN_OPTIONS.values() for name in helps}
+    model: CharRNN | None
+    try:
+        with _warnings_as_lines():
+            model = train(data, **options, progress=not args.quiet, callback=watch)
+    except KeyboardInterrupt as interrupt:
+        model = getattr(interrupt, "model", watch.model)
+        if model is None or not _history(model).steps:
+            raise
+        _save(model, output, checkpoint)
+        kept = isinstance(interrupt, TrainingInterrupted) and interrupt.checkpointed
+        write(
+            f"interrupted: the model so far is in {output}{'; the same command with --resume goes on' if kept else ''}"
+        )
+        return INTERRUPTED
+    except DivergenceError as error:
+        message = message_of(error, vars(args))
+        if _history(error.model).val_losses:
+            _save(error.model, output, checkpoint)
+            message += f"; the best model so far is in {output}"
+        write(f"charrnn: error: {message}")
+        return FAILED
+    except (OSError, MemoryError) as error:
+        # The checkpoint could not be saved; the model is a quarter of its size.
+        if watch.model is None:
+            raise
+        _save(watch.model, output, checkpoint)
+        write(f"charrnn: error: {message_of(error, vars(args))}; the model so far is in {output}")
+        return WRONG
+    _save(model, output, checkpoint)
+    if args.plot is not None and _history(model).steps:
+        plot.learning_curves(_history(model), args.plot)
+    if watch.model is None:
+        say(f"{checkpoint} holds a training that is complete; with more --epochs it goes on")
+    say(
+        f"{output}: {_loss(model)}\nsample it with: charrnn sample {shlex.quote(str(output))}"
+        f"{' --documents' if args.documents else ''}"
+    )
+    return 0
+
+
+def _describe(data: Any, args: argparse.Namespace) -> str:
+    name = " + ".join("stdin" if file == "-" else file for file in args.files)
+    name = name or f"Python's standard library in {sysconfig.get_path('stdlib')}"
+    return f"{name}: {count(len(data), 'document') + ', ' if args.documents else ''}"
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """On stderr, above the bar."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RuntimeWarning)
+        warnings.showwarning = lambda message, *rest, **more: write(f"charrnn: warning: {message}")
+        yield
+
+
+def _save(model: CharRNN, path: Path, checkpoint: Path) -> None:
+    """Ctrl-C, impatiently repeated, waits until this is done."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        model.save(path)
+    except (OSError, MemoryError) as error:
+        kept = f"; the training is kept in {checkpoint}: make room and use --resume" if checkpoint.exists() else ""
+        raise OSError(f"the model could not be saved: {message_of(error, {})}{kept}") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _history(model: CharRNN) -> History:
+    """That of a model that has just been trained."""
+    assert model.history is not None
+    return model.history
+
+
+def _loss(model: CharRNN) -> str:
+    """The loss of a model that has just been trained: that of its best validation, which it was taken from."""
+    history = _history(model)
+    part, losses = ("validation", [min(history.val_losses)]) if history.val_losses else ("training", history.losses)
+    return f"{part} loss {losses[-1]:.4f} nats, {losses[-1] / math.log(2):.4f} bits per character"
