@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from charrnn import hidden
 from charrnn.console import printable
 from charrnn.errors import integer
 from charrnn.model import CharRNN, Evaluation
+from charrnn.show.reading import longest_memory, read
 from charrnn.text import corpus
 from charrnn.text.vocabulary import Vocabulary
 
@@ -30,10 +30,6 @@ __all__ = ["LENGTH", "page"]
 
 #: A browser colours so many characters in the blink of an eye.
 LENGTH = 20_000
-#: Guesses that are shown of each character.
-GUESSES = 5
-#: A unit has a memory if its value tells what it will be so many characters later: about a word.
-LAG = 5
 #: An activation, from -1 to 1, is a byte in the page.
 LEVELS = 127
 
@@ -102,8 +98,8 @@ def page(
     shown, total = len(symbols) - first, len(stream) - first
     if shown < total:
         say(f"shown are the first {shown:,} of {total:,} characters; a greater length shows more")
-    surprisal, guesses, probs, hidden = _read(model, symbols)
-    memory = _longest_memory(hidden)[:units]
+    surprisal, guesses, probs, hidden = read(model, symbols)
+    memory = longest_memory(hidden)[:units]
     if len(memory) < hidden.shape[1]:
         say(f"shown are the {len(memory):,} units of {hidden.shape[1]:,} that have the longest memory")
     evaluation = Evaluation(float(surprisal.mean()), len(surprisal))
@@ -125,35 +121,6 @@ def page(
     if title is None:
         title = Path(data).name if isinstance(data, os.PathLike) else "A text" if first == 0 else "Documents"
     return _fill(title, _summary(model, evaluation, shown, total, len(memory)), content)
-
-
-def _read(model: CharRNN, symbols: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Surprisals (T - 1,), best guesses and their probabilities (T - 1, GUESSES), and hidden units (T, L H)."""
-    states, predictions, at = [], [], 1
-    for logits, state in hidden.blocks(model, symbols):
-        states.append(state)
-        targets = symbols[at : at + len(logits)]
-        predictions.append(_predictions(logits[: len(targets)], targets))
-        at += len(targets)
-    surprisal, guesses, probs = map(np.concatenate, zip(*predictions, strict=True))
-    return surprisal, guesses, probs, hidden.units(model, symbols, states)
-
-
-def _predictions(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    log_probs = (logits - logits.max(1, keepdims=True)).astype(np.float64)
-    log_probs -= np.log(np.exp(log_probs).sum(1, keepdims=True))
-    count = min(GUESSES, logits.shape[1])
-    best = np.argpartition(-log_probs, count - 1)[:, :count]
-    order = np.argsort(-np.take_along_axis(log_probs, best, 1), kind="stable")
-    guesses = np.take_along_axis(best, order, 1)
-    return -log_probs[np.arange(len(targets)), targets], guesses, np.exp(np.take_along_axis(log_probs, guesses, 1))
-
-
-def _longest_memory(hidden: np.ndarray) -> np.ndarray:
-    """The units in falling order of the covariance of what they are with what they are LAG characters later."""
-    deviations = hidden - hidden.mean(0)
-    lag = min(LAG, len(hidden) - 1)
-    return np.argsort(-np.einsum("ti,ti->i", deviations[lag:], deviations[:-lag]), kind="stable")
 
 
 def _labels(vocabulary: Vocabulary) -> list[list[str]]:
@@ -193,7 +160,7 @@ def _fill(title: str, summary: list[tuple[str, str]], content: dict[str, Any]) -
     def escape(text: str) -> str:
         return html.escape(printable(text)).encode("ascii", "xmlcharrefreplace").decode()
 
-    template = resources.files("charrnn").joinpath("show.html").read_text("ascii")
+    template = resources.files("charrnn.show").joinpath("page.html").read_text("ascii")
     rows = "".join(f"<div><dt>{escape(name)}<dd>{escape(value)}</div>" for name, value in summary)
     page = template.replace("<!-- title -->", escape(title)).replace("<!-- summary -->", rows)
     return page.replace("<!-- data -->", json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"))
