@@ -11,7 +11,7 @@ import pytest
 from test_model import random_model
 
 from charrnn import CharRNN, Vocabulary, show
-from charrnn.show.reading import longest_memory
+from charrnn.show.reading import LAG, longest_memory
 
 DTYPES = ("float32", "float64")
 ODD = '<script>document.title = "run"</script></p>\n\t&amp; <!-- \r\x00\x1b\ud800\u202eab\u202c e\u0301 \u05e9\u05dc\n'
@@ -145,7 +145,7 @@ def test_a_page_says_what_it_leaves_out():
 
 def test_memory_is_longest_where_a_unit_moves_much_and_slowly():
     t = np.arange(1000)
-    hidden = np.stack([np.sin(t * math.pi / show.LAG), np.sin(t / 50), 0.1 * np.sin(t / 50), np.ones_like(t)], 1)
+    hidden = np.stack([np.sin(t * math.pi / LAG), np.sin(t / 50), 0.1 * np.sin(t / 50), np.ones_like(t)], 1)
     assert longest_memory(hidden).tolist() == [1, 2, 3, 0]
 
 
