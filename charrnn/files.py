@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import math
 import os
 import reprlib
 import struct
@@ -39,8 +40,8 @@ RECORD = "charrnn"
 #: safetensors' names of the number types that there are.
 DTYPES = {"float32": "F32", "float64": "F64"}
 
-#: Values in a record, beside one for each symbol: some times what the history of a checkpoint has.
-VALUES = 100_000
+#: The most JSON values that are accepted in a record, besides one for each symbol; a full history has some 8,000.
+MAX_RECORD_VALUES = 100_000
 
 
 def save(model: CharRNN, path: str | os.PathLike[str]) -> None:
@@ -108,7 +109,9 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
                 raise ModelFileError(f"{os.fspath(path)} is not a charrnn model: it has no charrnn record")
             names = file.keys()
             heads = [file.get_slice(name).get_shape() for name in names if name.endswith("head.weight")]
-            record = _parse(metadata[RECORD], VALUES + max((shape[0] for shape in heads if shape), default=0))
+            # A symbol has numbers in head.weight: rows of nothing are a claim that the file does not bear out.
+            symbols = max((min(shape[0], math.prod(shape)) for shape in heads if shape), default=0)
+            record = _parse(metadata[RECORD], MAX_RECORD_VALUES + symbols)
             _check_record(path, record, kind)
             for name in names:
                 dtype = file.get_slice(name).get_dtype()
@@ -186,7 +189,7 @@ def _replacement(path: Path) -> Iterator[Any]:
                 _lock(file)
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         with contextlib.suppress(OSError):
             os.chmod(temporary, path.stat().st_mode)
         os.replace(temporary, path)
@@ -195,6 +198,16 @@ def _replacement(path: Path) -> Iterator[Any]:
             temporary.unlink()
         raise
     _sync_folder(path.parent)
+
+
+def _sync(descriptor: int) -> None:
+    """Wait until what was written is on the disk itself. On macOS fsync waits for the drive's cache only."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):  # not every file system there has it
+        import fcntl
+
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        return
+    os.fsync(descriptor)
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
@@ -222,6 +235,6 @@ def _sync_folder(folder: Path) -> None:
     with contextlib.suppress(OSError):  # a folder that cannot be read, or a file system that cannot
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            _sync(descriptor)
         finally:
             os.close(descriptor)

@@ -292,6 +292,25 @@ def test_what_is_no_file_is_refused(tmp_path):
         charrnn.load("/dev/zero")
 
 
+@posix
+def test_on_macos_a_file_reaches_the_disk_and_not_just_its_cache(tmp_path, monkeypatch):
+    import fcntl
+
+    calls = []
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", lambda descriptor, command: calls.append(command))
+    good_file(tmp_path / "model")
+    assert calls == [51, 51]  # the file, and the folder that names it
+
+
+def test_without_a_full_sync_a_file_is_synced_as_far_as_the_system_can(tmp_path, monkeypatch):
+    calls = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append(descriptor), fsync(descriptor)))
+    good_file(tmp_path / "model")
+    assert len(calls) == (1 if os.name == "nt" else 2)
+
+
 # Claims that would take memory ----------------------------------------------------------------------------------
 
 
@@ -332,6 +351,7 @@ CLAIMS = {
     "layers": lambda: claim({f"rnn.weight_hh_l{layer}": zeros(0) for layer in range(1, 10_000)}),
     "units": lambda: claim({"head.weight": zeros(2, 100_000), "rnn.weight_hh_l0": zeros(100_000, 0)}),
     "values": lambda: claim({}, characters=[[]] * 500_000),
+    "symbols": lambda: claim({"head.weight": zeros(10**15, 0)}, characters=[[]] * 5_000_000),
     "numbers": lambda: claim({}, characters=list(range(1000, 200_000))),
 }
 
