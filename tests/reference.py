@@ -24,7 +24,7 @@ No function changes its arguments, and float32 arrays are widened before anythin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -377,6 +377,86 @@ class Optimizer:
             direction, self.m[name], self.s[name] = self.rule(g, m, s, self.step, **self.constants)
             updated[name] = (1 - learning_rate * self.weight_decay) * p - learning_rate * direction
         return updated
+
+
+def hash32(x: Array) -> Array:
+    """The finaliser of MurmurHash3."""
+    x = x ^ (x >> np.uint32(16))
+    x = x * np.uint32(0x85EBCA6B)
+    x = x ^ (x >> np.uint32(13))
+    x = x * np.uint32(0xC2B2AE35)
+    return x ^ (x >> np.uint32(16))
+
+
+def dropout_masks(seed: int, step: int, L: int, T: int, B: int, H: int, dropout: float) -> Array:
+    """(L, T, B, H) of 0 and 1 / (1 - dropout): the hash of seed, update, layer, position, row and unit decides."""
+    key = np.array([seed ^ step << 32], np.uint64)
+    low, high = key.astype(np.uint32), (key >> np.uint64(32)).astype(np.uint32)
+    rows = np.arange(L * T * B, dtype=np.uint32).reshape(L, T, B, 1)
+    units = hash32(hash32(low + hash32(high + hash32(rows))) + np.arange(H, dtype=np.uint32))
+    return (units >= int(dropout * 2**32)) / (1 - dropout)
+
+
+class Chunk(NamedTuple):
+    """What the readers of a batch read in one update: inputs and targets (T, B); whether the epoch ends with it."""
+
+    inputs: Array
+    targets: Array
+    last: bool
+
+
+def chunks(symbols: Array, starts: Array, length: int, seq_length: int, period: int = 0) -> Iterator[Chunk]:
+    """The chunks of an epoch: reader b has `length` inputs from starts[b] on; with a period the stream is a ring."""
+    for position in range(0, length, seq_length):
+        T = min(seq_length, length - position)
+        at = np.asarray(starts)[None, :] + position + np.arange(T)[:, None]
+        at = at % period if period else at
+        yield Chunk(symbols[at], symbols[at + 1], position + T == length)
+
+
+class Update(NamedTuple):
+    """What there is after an update: the new parameters, the loss and the gradient's norm before it, the state."""
+
+    params: Params
+    loss: float
+    norm: float
+    state: Array
+
+
+def training(
+    params: Params,
+    batches: Iterable[Chunk],
+    learning_rates: Iterable[float],
+    optimizer: Optimizer,
+    *,
+    max_norm: float = np.inf,
+    max_value: float = np.inf,
+    dropout: float = 0.0,
+    seed: int = 0,
+    end: int | None = None,
+) -> Iterator[Update]:
+    """Truncated BPTT, an update for each chunk: the state is carried on, and zero where an epoch begins."""
+    state, L, H = None, num_layers(params), params["head.weight"].shape[1]
+    for step, (chunk, learning_rate) in enumerate(zip(batches, learning_rates, strict=False), 1):
+        masks = dropout_masks(seed, step, L, *chunk.inputs.shape, H, dropout) if dropout else None
+        loss, grads, state = loss_and_grad(params, chunk.inputs, chunk.targets, state, end, masks)
+        grads, norm = clip_norm(grads, max_norm)
+        params = optimizer.update(params, clip_value(grads, max_value), learning_rate)
+        state = np.zeros_like(state) if chunk.last else state
+        yield Update(params, loss, norm, state)
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda done: (1 + np.cos(np.pi * done)) / 2,
+    "linear": lambda done: 1 - done,
+    "constant": lambda done: 1.0,
+}
+
+
+def learning_rate(step: int, total_steps: int, highest: float, schedule: str, warmup: float) -> float:
+    """Of the update number `step`, from 1: it rises over the share `warmup` of the run, and falls by the schedule."""
+    rising = min(step / total_steps / warmup, 1) if warmup else 1
+    return highest * rising * SCHEDULES[schedule]((step - 1) / total_steps)
 
 
 def sample_index(probs: Array, u: float) -> int:

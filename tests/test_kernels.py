@@ -631,24 +631,6 @@ def test_optimizer_is_the_reference_over_several_steps_with_weight_decay(kernels
 # Trainer --------------------------------------------------------------------------------------------------------
 
 
-def hash32(x: np.ndarray) -> np.ndarray:
-    """The finaliser of MurmurHash3."""
-    x = x ^ (x >> np.uint32(16))
-    x = x * np.uint32(0x85EBCA6B)
-    x = x ^ (x >> np.uint32(13))
-    x = x * np.uint32(0xC2B2AE35)
-    return x ^ (x >> np.uint32(16))
-
-
-def dropout_masks(seed: int, step: int, L: int, T: int, B: int, H: int, dropout: float) -> np.ndarray:
-    """The twin of dropout_forward in forward.pxd: (L, T, B, H) of 0 and 1 / (1 - dropout)."""
-    key = np.array([seed ^ step << 32], np.uint64)
-    low, high = key.astype(np.uint32), (key >> np.uint64(32)).astype(np.uint32)
-    rows = np.arange(L * T * B, dtype=np.uint32).reshape(L, T, B, 1)
-    units = hash32(hash32(low + hash32(high + hash32(rows))) + np.arange(H, dtype=np.uint32))
-    return (units >= int(dropout * 2**32)) / (1 - dropout)
-
-
 @dataclass(frozen=True)
 class Task:
     """What a Trainer is to learn, and how."""
@@ -672,12 +654,9 @@ class Task:
     def batch_size(self) -> int:
         return len(self.starts)
 
-    def chunk(self, position: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Inputs, targets and the position after them, 0 for the beginning."""
-        T = min(self.seq_length, self.length - position)
-        at = self.starts[None, :] + position + np.arange(T)[:, None]
-        at = at % self.period if self.period else at
-        return self.symbols[at], self.symbols[at + 1], (position + T) % self.length
+    def chunks(self) -> list[reference.Chunk]:
+        """Those of an epoch."""
+        return list(reference.chunks(self.symbols, self.starts, self.length, self.seq_length, self.period))
 
 
 def text_task(H: int = 9, L: int = 2, B: int = 3, cell: str = "rnn", **settings) -> Task:
@@ -747,18 +726,20 @@ def reference_training(task: Task, learning_rates: list[float]) -> tuple[referen
     constants = dict(task.constants)
     if task.optimizer == "rmsprop":
         constants["alpha"] = constants.pop("beta2")
-    optimizer = reference.Optimizer(getattr(reference, task.optimizer), task.weight_decay, **constants)
-    params, position, state, losses, norm = task.params, 0, None, [], 0.0
-    L, H, end = reference.num_layers(params), params["head.weight"].shape[1], None if task.end < 0 else task.end
-    for step, learning_rate in enumerate(learning_rates, 1):
-        inputs, targets, position = task.chunk(position)
-        masks = dropout_masks(task.seed, step, L, *inputs.shape, H, task.dropout) if task.dropout else None
-        loss, grads, state = reference.loss_and_grad(params, inputs, targets, state, end, masks)
-        grads, norm = reference.clip_norm(grads, task.clip_norm)
-        params = optimizer.update(params, reference.clip_value(grads, task.clip_value), learning_rate)
-        losses.append(loss)
-        state = np.zeros_like(state) if position == 0 else state
-    return params, losses, state, norm
+    updates = list(
+        reference.training(
+            task.params,
+            itertools.cycle(task.chunks()),
+            learning_rates,
+            reference.Optimizer(getattr(reference, task.optimizer), task.weight_decay, **constants),
+            max_norm=task.clip_norm,
+            max_value=task.clip_value,
+            dropout=task.dropout,
+            seed=task.seed,
+            end=None if task.end < 0 else task.end,
+        )
+    )
+    return updates[-1].params, [update.loss for update in updates], updates[-1].state, updates[-1].norm
 
 
 #: Nine steps: twice to the end of the stream and one more.
@@ -889,7 +870,7 @@ def test_views_share_the_arena_and_do_not_overlap(kernels, cell):
 
 def test_dropout_keeps_its_share_of_units_and_their_mean():
     for dropout in (0.1, 0.5, 0.9):
-        mask = dropout_masks(seed=3, step=1, L=2, T=50, B=20, H=500, dropout=dropout)
+        mask = reference.dropout_masks(seed=3, step=1, L=2, T=50, B=20, H=500, dropout=dropout)
         n = mask.size
         assert np.mean(mask > 0) == pytest.approx(1 - dropout, abs=5 * np.sqrt(dropout * (1 - dropout) / n))
         assert set(np.unique(mask)) == {0, 1 / (1 - dropout)}
@@ -897,14 +878,14 @@ def test_dropout_keeps_its_share_of_units_and_their_mean():
 
 
 def test_dropout_of_a_unit_says_nothing_of_another_layer_step_row_unit_or_seed():
-    masks = dropout_masks(seed=3, step=1, L=2, T=50, B=20, H=500, dropout=0.5) - 1
+    masks = reference.dropout_masks(seed=3, step=1, L=2, T=50, B=20, H=500, dropout=0.5) - 1
     others = {
         "layer": masks[0] * masks[1],
         "time": masks[:, 1:] * masks[:, :-1],
         "row": masks[:, :, 1:] * masks[:, :, :-1],
         "unit": masks[..., 1:] * masks[..., :-1],
-        "step": masks * (dropout_masks(seed=3, step=2, L=2, T=50, B=20, H=500, dropout=0.5) - 1),
-        "seed": masks * (dropout_masks(seed=4, step=1, L=2, T=50, B=20, H=500, dropout=0.5) - 1),
+        "step": masks * (reference.dropout_masks(seed=3, step=2, L=2, T=50, B=20, H=500, dropout=0.5) - 1),
+        "seed": masks * (reference.dropout_masks(seed=4, step=1, L=2, T=50, B=20, H=500, dropout=0.5) - 1),
     }
     for what, products in others.items():
         assert abs(products.mean()) < 5 / np.sqrt(products.size), what
@@ -915,8 +896,8 @@ def test_first_step_with_dropout_moves_the_parameters_by_the_gradient_of_the_mas
     task, learning_rate = text_task(cell=cell, dropout=0.4, seed=11, optimizer="sgd"), 1e-3
     training = Training(kernels64, task)
     (loss,) = training.train([learning_rate])
-    inputs, targets, _ = task.chunk(0)
-    masks = dropout_masks(11, 1, 2, *inputs.shape, 9, 0.4)
+    inputs, targets, _ = task.chunks()[0]
+    masks = reference.dropout_masks(11, 1, 2, *inputs.shape, 9, 0.4)
     expected_loss, grads, _ = reference.loss_and_grad(task.params, inputs, targets, dropout_masks=masks)
     assert loss == pytest.approx(expected_loss, rel=1e-12)
     for name, value in training.params().items():

@@ -110,7 +110,7 @@ def test_init_from_goes_on_where_the_model_was(tmp_path):
         {"cell": "lstm", "dropout": 0.2},
     ],
 )
-def test_seed_fixes_every_bit_for_any_number_of_threads(data, arguments):
+def test_seed_fixes_every_bit_for_any_number_of_threads(every_thread_works, data, arguments):
     models = [train(data, seed=3, num_threads=n, epochs=3, batch_size=7, **arguments) for n in (1, 1, 2, 3, 8)]
     for model in models[1:]:
         assert same_bits(models[0], model)
@@ -119,7 +119,7 @@ def test_seed_fixes_every_bit_for_any_number_of_threads(data, arguments):
     assert not same_bits(models[0], train(data, seed=4, epochs=3, batch_size=7, **arguments))
 
 
-def test_two_trainings_side_by_side_do_not_meet():
+def test_two_trainings_side_by_side_do_not_meet(every_thread_works):
     alone = [train(SONG, seed=seed, epochs=5, num_threads=2) for seed in (0, 1)]
     together = [None, None]
 
@@ -135,7 +135,7 @@ def test_two_trainings_side_by_side_do_not_meet():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_training_works_after_a_fork():
+def test_training_works_after_a_fork(every_thread_works):
     expected = train(SONG, epochs=1, num_threads=2)
     pid = os.fork()
     if pid == 0:

@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
+import inside
+
 OPTIONS = ["--quiet", "--error-limit=no", "--track-origins=yes", "--xml=yes"]
 
 
@@ -18,6 +20,7 @@ def work(path):
     import charrnn
     import charrnn.train
 
+    inside.give_every_thread_work()
     for cell in ("rnn", "gru", "lstm"):
         for data in ("hello world" * 3, ["to", "be", ""] * 4):
             sizes = dict(cell=cell, hidden_size=9, num_layers=2, dropout=0.2, batch_size=3, seq_length=4)
