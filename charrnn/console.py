@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+
+#: What a stderr raises that was closed (ValueError), whose reader is gone (OSError), or that is no whole file, as the
+#: bridges to a log or a window (AttributeError, TypeError). None of it may end a training.
+STDERR_ERRORS = (OSError, ValueError, AttributeError, TypeError)
 
 
 def write(text: str) -> None:
-    """Lines on stderr, above the bar where there is one; a stderr that is gone must not end a training."""
+    """Lines on stderr, above the bar where there is one; nothing where there is no stderr that takes them."""
     if sys.stderr is None:
         return
     tqdm = sys.modules.get("tqdm")
-    try:
+    with contextlib.suppress(*STDERR_ERRORS):
         if tqdm is None:
             print(text, file=sys.stderr, flush=True)
         else:
             tqdm.tqdm.write(text, file=sys.stderr)
-    except OSError:
-        pass
+
+
+def is_terminal() -> bool:
+    """Whether stderr is a terminal, on which a bar can move."""
+    try:
+        return sys.stderr.isatty()
+    except STDERR_ERRORS:
+        return False
 
 
 def printable(text: str) -> str:

@@ -202,11 +202,13 @@ def _replacement(path: Path) -> Iterator[Any]:
 
 def _sync(descriptor: int) -> None:
     """Wait until what was written is on the disk itself. On macOS fsync waits for the drive's cache only."""
-    with contextlib.suppress(ImportError, AttributeError, OSError):  # not every file system there has it
+    with contextlib.suppress(ImportError, OSError):  # not every file system there can
         import fcntl
 
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-        return
+        full_sync = getattr(fcntl, "F_FULLFSYNC", None)
+        if full_sync is not None:
+            fcntl.fcntl(descriptor, full_sync)
+            return
     os.fsync(descriptor)
 
 

@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ import pytest
 
 import charrnn
 from charrnn import cli, console
-from charrnn.cli import watch
+from charrnn.cli import outputs, watch
 from charrnn.cli.info import _legible
 from charrnn.cli.train import TRAIN_OPTIONS
 from charrnn.train import Report, train
@@ -166,18 +167,17 @@ def test_a_text_is_trained_sampled_scored_and_described(tmp_path: Path) -> None:
     assert "11 characters, 8 symbols; none of it to validate" in trained.stderr
     assert "adam, rate 0.01, batches of 1 x 10 characters" in trained.stderr
     assert "ends after 100 epochs" in trained.stderr
-    assert "charrnn sample model.safetensors" in trained.stderr
+    assert "charrnn sample hello.safetensors" in trained.stderr
     assert {path.name for path in tmp_path.iterdir()} == {
         "hello.txt",
-        "model.safetensors",
-        "model.checkpoint.safetensors",
+        "hello.safetensors",
     }
 
-    sampled = run("sample", "model.safetensors", "--prompt", "h", "--length", 10, "--temperature", 0, cwd=tmp_path)
+    sampled = run("sample", "hello.safetensors", "--prompt", "h", "--length", 10, "--temperature", 0, cwd=tmp_path)
     assert (sampled.returncode, sampled.stdout, sampled.stderr) == (0, "hello world\n", "")
 
-    evaluated = run("evaluate", "model.safetensors", "hello.txt", cwd=tmp_path)
-    evaluation = charrnn.load(tmp_path / "model.safetensors").evaluate("hello world")
+    evaluated = run("evaluate", "hello.safetensors", "hello.txt", cwd=tmp_path)
+    evaluation = charrnn.load(tmp_path / "hello.safetensors").evaluate("hello world")
     assert (evaluated.returncode, evaluated.stderr) == (0, "")
     assert evaluated.stdout == (
         f"nats per character  {evaluation.loss:.4f}\n"
@@ -186,10 +186,10 @@ def test_a_text_is_trained_sampled_scored_and_described(tmp_path: Path) -> None:
         "characters          10\n"
     )
 
-    described = run("info", "model.safetensors", cwd=tmp_path)
+    described = run("info", "hello.safetensors", cwd=tmp_path)
     assert (described.returncode, described.stderr) == (0, "")
     assert described.stdout == (
-        f"file        model.safetensors, {(tmp_path / 'model.safetensors').stat().st_size:,} bytes\n"
+        f"file        hello.safetensors, {(tmp_path / 'hello.safetensors').stat().st_size:,} bytes\n"
         "model of    a text\n"
         "network     rnn, 1 layer of 64 units\n"
         "parameters  5,256\n"
@@ -304,7 +304,7 @@ def test_options_reach_the_training(folder: Path, tmp_path: Path) -> None:
     assert "1 thread, " in result.stderr
     assert "ends after 0.2 seconds" in result.stderr
     assert "validation loss" in result.stderr
-    model = charrnn.load(tmp_path / "model.safetensors")
+    model = charrnn.load(tmp_path / "fox.safetensors")
     assert (model.num_layers, model.dtype) == (2, np.float64)
 
 
@@ -313,8 +313,8 @@ def test_init_from_keeps_the_sizes_of_the_model(folder: Path, tmp_path: Path) ->
     train("hold the world", hidden_size=5, epochs=1, progress=False).save(tmp_path / "small")
     result = run("train", "more.txt", "--init-from", "small", "--epochs", 1, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert charrnn.load(tmp_path / "model.safetensors").hidden_size == 5
-    result = run("train", "more.txt", "--init-from", "small", "--hidden-size", 6, cwd=tmp_path)
+    assert charrnn.load(tmp_path / "more.safetensors").hidden_size == 5
+    result = run("train", "more.txt", "--init-from", "small", "--hidden-size", 6, "--force", cwd=tmp_path)
     assert_one_line_error(result, "--hidden-size", "--init-from")
 
 
@@ -333,7 +333,7 @@ def test_without_a_file_the_standard_library_is_learned(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "standard library" in result.stderr
     assert "1,000,000 characters" in result.stderr
-    assert "\n" in charrnn.load(tmp_path / "model.safetensors").vocabulary
+    assert "\n" in charrnn.load(tmp_path / "python.safetensors").vocabulary
 
 
 # What goes wrong
@@ -357,7 +357,7 @@ WRONG_INPUTS = {
     "train fox.txt -o .": "--output must be a file, got the folder .",
     "train fox.txt -o ./fox.txt": "--output must be a file of its own, got fox.txt",
     "train fox.txt --checkpoint missing/c": "--checkpoint must be in a folder that exists",
-    "train fox.txt --checkpoint model.safetensors": "--checkpoint must be a file of its own",
+    "train fox.txt --checkpoint fox.safetensors": "--checkpoint must be a file of its own",
     "sample missing": "missing: No such file",
     "train fox.txt --plot curve.doc": "--plot must have a suffix of",
     "sample fox.txt": "fox.txt is not a charrnn model",
@@ -393,7 +393,7 @@ def test_a_wrong_input_is_one_line_on_stderr_and_exit_code_2(
     code = cli.main(command.split())
     out, err = capsys.readouterr()
     assert_one_line_error(subprocess.CompletedProcess(command, code, out, err), WRONG_INPUTS[command])
-    assert not (folder / "model.safetensors").exists()
+    assert not (folder / "fox.safetensors").exists()
     assert not (folder / "page.html").exists()
 
 
@@ -414,7 +414,7 @@ def test_diverged_training_is_exit_code_1(folder: Path, tmp_path: Path) -> None:
     error = result.stderr.splitlines()[-1]
     assert error.startswith("charrnn: error: training diverged at step ")
     assert "--learning-rate" in error
-    assert not (tmp_path / "model.safetensors").exists()
+    assert not (tmp_path / "fox.safetensors").exists()
 
 
 def limit_files(size: int) -> Callable[[], None]:
@@ -441,8 +441,8 @@ def test_a_checkpoint_that_cannot_be_saved_does_not_lose_the_model(folder: Path,
     )
     assert result.returncode == 0
     assert "charrnn: warning: the checkpoint could not be saved, the training goes on without: " in result.stderr
-    assert not (tmp_path / "model.checkpoint.safetensors").exists()
-    assert charrnn.load(tmp_path / "model.safetensors").hidden_size == 32
+    assert not (tmp_path / "fox.checkpoint.safetensors").exists()
+    assert charrnn.load(tmp_path / "fox.safetensors").hidden_size == 32
 
 
 # Checkpoints
@@ -451,21 +451,97 @@ def test_a_checkpoint_that_cannot_be_saved_does_not_lose_the_model(folder: Path,
 def test_resume_with_nothing_to_resume_says_so_and_trains(folder: Path, tmp_path: Path) -> None:
     result = run("train", folder / "fox.txt", *SMALL, "--resume", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (0, "")
-    assert result.stderr.startswith("nothing to resume: there is no model.checkpoint.safetensors")
-    assert (tmp_path / "model.safetensors").exists()
+    assert result.stderr.startswith("nothing to resume: there is no fox.checkpoint.safetensors")
+    assert (tmp_path / "fox.safetensors").exists()
 
 
 def test_a_resumed_training_ends_as_one_in_one_go(folder: Path, tmp_path: Path) -> None:
     fox = ["train", folder / "fox.txt", "--hidden-size", 8, "--schedule", "constant", "--warmup", 0]
+    twice = [*fox, "-o", "twice", "--checkpoint", "kept"]
     assert run(*fox, "--epochs", 4, "-o", "once", cwd=tmp_path).returncode == 0
-    assert run(*fox, "--epochs", 2, "-o", "twice", cwd=tmp_path).returncode == 0
-    result = run(*fox, "--epochs", 4, "-o", "twice", "--resume", cwd=tmp_path)
+    assert run(*twice, "--epochs", 2, cwd=tmp_path).returncode == 0
+    result = run(*twice, "--epochs", 4, "--resume", cwd=tmp_path)
     assert result.returncode == 0
-    assert "resumed from twice.checkpoint.safetensors at epoch" in result.stderr
+    assert "resumed from kept at epoch" in result.stderr
     assert (tmp_path / "once").read_bytes() == (tmp_path / "twice").read_bytes()
-    result = run(*fox, "--epochs", 4, "-o", "twice", "--resume", cwd=tmp_path)
+    result = run(*twice, "--epochs", 4, "--resume", cwd=tmp_path)
     assert "complete" in result.stderr
     assert (tmp_path / "once").read_bytes() == (tmp_path / "twice").read_bytes()
+
+
+def test_every_model_name_has_a_checkpoint_of_its_own() -> None:
+    names = ["lr0.01", "lr0.02", "v1.1", "v1.1.safetensors.bak", "a.safetensors", "b/a.safetensors", ".safetensors.x"]
+    assert len({outputs.beside(Path(name), "checkpoint") for name in names}) == len(names)
+    assert outputs.beside(Path("b/a.safetensors"), "checkpoint") == Path("b/a.checkpoint.safetensors")
+    assert outputs.beside(Path("lr0.01"), "checkpoint") == Path("lr0.01.checkpoint.safetensors")
+
+
+def test_a_training_goes_on_with_its_own_checkpoint_alone(folder: Path, tmp_path: Path) -> None:
+    fox = ["train", folder / "fox.txt", *SMALL]
+    assert run(*fox, "-o", "lr0.01", "--checkpoint", "lr0.01.checkpoint.safetensors", cwd=tmp_path).returncode == 0
+    result = run(*fox, "-o", "lr0.02", "--learning-rate", 0.02, "--resume", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "nothing to resume: there is no lr0.02.checkpoint.safetensors" in result.stderr
+
+
+def test_a_complete_training_leaves_the_model_alone(folder: Path, tmp_path: Path) -> None:
+    assert run("train", folder / "fox.txt", *SMALL, "--checkpoint-seconds", 0.001, cwd=tmp_path).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["fox.safetensors"]
+    assert run("train", folder / "fox.txt", *SMALL, "--checkpoint", "kept", "--force", cwd=tmp_path).returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"fox.safetensors", "kept"}
+
+
+@pytest.mark.parametrize("options", [[], ["--resume"]])
+def test_a_model_that_is_there_is_not_replaced_by_accident(folder: Path, tmp_path: Path, options: list[str]) -> None:
+    assert run("train", folder / "fox.txt", *SMALL, "--seed", 1, cwd=tmp_path).returncode == 0
+    before = (tmp_path / "fox.safetensors").read_bytes()
+    result = run("train", folder / "fox.txt", *SMALL, *options, cwd=tmp_path)
+    assert_one_line_error(result, "fox.safetensors is there already", "--force replaces it")
+    assert (tmp_path / "fox.safetensors").read_bytes() == before
+    assert run("train", folder / "fox.txt", *SMALL, *options, "--force", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "fox.safetensors").read_bytes() != before
+
+
+def test_a_training_that_was_begun_is_not_begun_anew_by_accident(folder: Path, tmp_path: Path) -> None:
+    fox = ["train", folder / "fox.txt", "--hidden-size", 8, "-o", "m"]
+    kept = ["--checkpoint", "m.checkpoint.safetensors"]
+    assert run(*fox, "--epochs", 3, *kept, cwd=tmp_path).returncode == 0
+    (tmp_path / "m").unlink()
+    before = (tmp_path / "m.checkpoint.safetensors").read_bytes()
+    result = run(*fox, "--epochs", 1, cwd=tmp_path)
+    assert_one_line_error(result, "m.checkpoint.safetensors holds a training that was begun", "--resume", "--force")
+    assert (tmp_path / "m.checkpoint.safetensors").read_bytes() == before
+    assert run(*fox, "--epochs", 1, *kept, "--force", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "m.checkpoint.safetensors").read_bytes() != before
+
+
+def test_resume_without_the_text_says_so(folder: Path, tmp_path: Path) -> None:
+    options = ["--hidden-size", 4, "-o", "m", "--checkpoint", "kept", "--cell", "gru"]
+    assert run("train", folder / "fox.txt", *options, "--epochs", 1, cwd=tmp_path).returncode == 0
+    result = run("train", *options, "--cell", "rnn", "--resume", cwd=tmp_path)
+    assert_one_line_error(result, "no FILE was given, and so the text is Python's standard")
+
+
+def test_the_default_name_of_a_model_follows_that_of_the_text() -> None:
+    for files, name in {
+        ("data/book.txt", "b.txt"): "book.safetensors",
+        ("v1.1.txt.gz",): "v1.1.safetensors",
+        ("-",): "model.safetensors",
+        ("corpus",): "corpus.safetensors",
+        ("other.safetensors",): "model.safetensors",
+        (): "python.safetensors",
+    }.items():
+        assert outputs.default_output(files) == name
+
+
+def test_the_command_line_works_in_any_thread(folder: Path, tmp_path: Path) -> None:
+    codes: list[int] = []
+    command = ["train", str(folder / "fox.txt"), *SMALL, "-o", str(tmp_path / "m"), "--quiet"]
+    thread = threading.Thread(target=lambda: codes.append(cli.main(command)))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+    assert charrnn.load(tmp_path / "m").hidden_size == 8
 
 
 # Ctrl-C
@@ -504,8 +580,8 @@ def test_ctrl_c_saves_the_model_so_far_with_exit_code_130(tmp_path: Path) -> Non
     stdout, stderr = process.communicate(timeout=60)
     assert time.monotonic() - sent < 10
     assert (process.returncode, stdout) == (130, b"")
-    assert stderr.decode().splitlines()[-1].startswith("interrupted: the model so far is in model.safetensors")
-    assert charrnn.load(tmp_path / "model.safetensors").hidden_size == 512
+    assert stderr.decode().splitlines()[-1].startswith("interrupted: the model so far is in long.safetensors")
+    assert charrnn.load(tmp_path / "long.safetensors").hidden_size == 512
 
 
 @posix
@@ -644,7 +720,16 @@ def test_a_stderr_that_is_gone_does_not_end_a_training(monkeypatch: pytest.Monke
         def write(self, text: str) -> int:
             raise BrokenPipeError
 
-    for stderr in (Gone(), None):
+    class Bridge:
+        def write(self, text: str) -> None:
+            pass
+
+        def flush(self) -> None:
+            pass
+
+    closed = io.StringIO()
+    closed.close()
+    for stderr in (Gone(), Bridge(), object(), closed, None):
         monkeypatch.setattr(sys, "stderr", stderr)
         train("hello world", epochs=10, callback=lambda report: console.write("..."))
         Progress(True, epochs=1).update(report(charrnn.CharRNN("ab"), 5))

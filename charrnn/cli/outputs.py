@@ -14,6 +14,9 @@ from charrnn.errors import output_path
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
 
+#: Endings of packed texts, behind that of the text itself.
+PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+
 
 def message_of(error: BaseException, args: Mapping[str, Any]) -> str:
     """What is wrong, in one line; arguments have the names that they have on the command line."""
@@ -38,6 +41,34 @@ def check_output(name: str, path: Path, others: Sequence[str | Path]) -> None:
     output_path(name, path)
     if path.resolve() in [Path(other).resolve() for other in others]:
         raise ValueError(f"{name} must be a file of its own, got {path}")
+
+
+def default_output(files: Sequence[str]) -> str:
+    """The model's file where none is named: that of the first text, in this folder."""
+    if not files:
+        return "python.safetensors"
+    path = Path(files[0])
+    if path.suffix in PACKED_SUFFIXES:
+        path = path.with_suffix("")
+    is_named = files[0] != "-" and path.stem and path.suffix != ".safetensors"
+    return f"{path.stem if is_named else 'model'}.safetensors"
+
+
+def beside(model: Path, kind: str) -> Path:
+    """The file of this kind that belongs to a model's: its whole name counts, for lr0.01 is not lr0.02."""
+    return model.with_name(f"{model.name.removesuffix('.safetensors')}.{kind}.safetensors")
+
+
+def check_nothing_is_lost(output: Path, checkpoint: Path, resume: bool) -> None:
+    """Whether a new training may write these files: no model and no begun training is replaced by accident."""
+    if checkpoint.is_file():
+        raise ValueError(
+            f"{checkpoint} holds a training that was begun: --resume goes on with it, --force begins it anew, "
+            "-o names another model"
+        )
+    if output.is_file():
+        how = f"without {checkpoint} its training cannot go on, --init-from trains it further, " if resume else ""
+        raise ValueError(f"{output} is there already: {how}-o names another file, --force replaces it")
 
 
 def architecture(model: CharRNN) -> str:

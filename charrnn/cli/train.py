@@ -8,6 +8,7 @@ import math
 import shlex
 import signal
 import sysconfig
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.inputs import STANDARD_TEXT_LENGTH, data_of
 from charrnn.cli.options import FAILED, INTERRUPTED, WRONG, add_options
-from charrnn.cli.outputs import check_output, message_of
+from charrnn.cli.outputs import beside, check_nothing_is_lost, check_output, default_output, message_of
 from charrnn.cli.watch import Watch
 from charrnn.console import count, write
 
@@ -59,7 +60,8 @@ TRAIN_OPTIONS = {
         "encoding": "of the text",
         "val_fraction": "share of the text, its end, that is not learned but measures progress (default: 0.1, less "
         "of a long text, none of a short one)",
-        "checkpoint": "file for the state of the training (default: that of -o, with .checkpoint.safetensors)",
+        "checkpoint": "file for the state of the training (default: that of -o, with .checkpoint.safetensors, which is "
+        "removed when the training is complete)",
         "checkpoint_seconds": "seconds from one save of it to the next",
         "resume": "go on from the checkpoint, if there is one, with the text and the options that it had",
     },
@@ -87,7 +89,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
         f"library, the first {STANDARD_TEXT_LENGTH:,} characters)",
     )
     parser.add_argument(
-        "-o", "--output", metavar="MODEL", default="model.safetensors", help="file for the model (default: %(default)s)"
+        "-o",
+        "--output",
+        metavar="MODEL",
+        help="file for the model (default: the name of the text, with .safetensors in place of its ending)",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace a model, and begin a training anew whose checkpoint is there"
     )
     parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
     parser.add_argument("--quiet", action="store_true", help="say nothing but what goes wrong")
@@ -104,16 +112,18 @@ def run(args: argparse.Namespace) -> int:
     from charrnn.train import DivergenceError, TrainingInterrupted, train
 
     say = (lambda text: None) if args.quiet else write
-    output = Path(args.output)
+    output = Path(args.output or default_output(args.files))
     check_output("output", output, args.files)
-    if args.checkpoint is None:
-        args.checkpoint = output.with_name(f"{output.stem}.checkpoint.safetensors")
-    checkpoint = Path(args.checkpoint)
+    keeps_checkpoint = args.checkpoint is not None
+    checkpoint = Path(args.checkpoint or beside(output, "checkpoint"))
+    args.output, args.checkpoint = str(output), str(checkpoint)
     check_output("checkpoint", checkpoint, [args.output, *args.files])
     if args.plot is not None:
         check_output("plot", Path(args.plot), [args.output, args.checkpoint, *args.files])
         plot.check_picture(args.plot)
     resumed = args.resume and checkpoint.exists()
+    if not resumed and not args.force:
+        check_nothing_is_lost(output, checkpoint, args.resume)
     if args.resume and not resumed:
         say(f"nothing to resume: there is no {checkpoint}; training starts afresh")
     data = data_of(args.files, args.documents, args.encoding)
@@ -133,6 +143,12 @@ def run(args: argparse.Namespace) -> int:
             f"interrupted: the model so far is in {output}{'; the same command with --resume goes on' if kept else ''}"
         )
         return INTERRUPTED
+    except ValueError as error:
+        if resumed and not args.files:
+            raise ValueError(
+                f"{message_of(error, vars(args))}; no FILE was given, and so the text is Python's standard library"
+            ) from None
+        raise
     except DivergenceError as error:
         message = message_of(error, vars(args))
         if _history(error.model).val_losses:
@@ -152,6 +168,8 @@ def run(args: argparse.Namespace) -> int:
         plot.learning_curves(_history(model), args.plot)
     if watch.model is None:
         say(f"{checkpoint} holds a training that is complete; with more --epochs it goes on")
+    elif not keeps_checkpoint:
+        checkpoint.unlink(missing_ok=True)
     say(
         f"{output}: {_loss(model)}\nsample it with: charrnn sample {shlex.quote(str(output))}"
         f"{' --documents' if args.documents else ''}"
@@ -176,14 +194,17 @@ def _warnings_as_lines() -> Iterator[None]:
 
 def _save(model: CharRNN, path: Path, checkpoint: Path) -> None:
     """Ctrl-C, impatiently repeated, waits until this is done."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Only the main thread may set handlers, and only it is interrupted by Ctrl-C.
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
     try:
         model.save(path)
     except (OSError, MemoryError) as error:
         kept = f"; the training is kept in {checkpoint}: make room and use --resume" if checkpoint.exists() else ""
         raise OSError(f"the model could not be saved: {message_of(error, {})}{kept}") from None
     finally:
-        signal.signal(signal.SIGINT, before)
+        if is_main:
+            signal.signal(signal.SIGINT, before)
 
 
 def _history(model: CharRNN) -> History:

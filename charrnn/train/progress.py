@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from charrnn.console import duration, thousands, write
+from charrnn.console import STDERR_ERRORS, duration, is_terminal, thousands, write
 
 if TYPE_CHECKING:
     from charrnn.train.report import Report
@@ -26,13 +27,15 @@ class Progress:
 
     def __exit__(self, *exception: object) -> None:
         if self.bar is not None:
-            self.bar.close()
+            with contextlib.suppress(*STDERR_ERRORS):
+                self.bar.close()
 
     def update(self, report: Report) -> None:
         if not self.show or report.seconds < 1:
             return
-        if sys.stderr.isatty():
-            self._update_bar(report)
+        if is_terminal():
+            with contextlib.suppress(*STDERR_ERRORS):
+                self._update_bar(report)
         elif report.seconds >= self.next_line or report.done == 1:
             self.next_line = report.seconds * 1.2
             write(f"{report.done:4.0%}  {self._describe(report)}")
