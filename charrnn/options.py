@@ -1,8 +1,7 @@
 """Options: arguments that are declared once, for all who have to do with them.
 
-An option is a field of a frozen dataclass that says beside its default by what rule it is checked and what help says of
-it. The dataclass checks its values when it is made; the command line makes its options of the same fields. Nothing
-here knows what options there are.
+An option is a field of a dataclass that says beside its default by what rule it is checked and what help says of it.
+Checks, signatures and the options of the command line are made of it. Nothing here knows what options there are.
 """
 
 from __future__ import annotations
@@ -10,7 +9,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
+
+from charrnn.errors import choice
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Rule = Callable[[str, Any], Any]
@@ -22,24 +24,36 @@ class Option:
 
     Attributes
     ----------
-    kind : type
-        int, float, str or bool: what the command line reads a word as.
+    kind : callable
+        int, float, str or another function of a word on the command line; bool for an option that is a flag.
     rule : callable
         Given name and value, it returns the value as it is used, or raises an error that begins with the name.
     help : str
+        Of a default that is None it says what it means: "(default: ...)".
     metavar : str or None
         What stands for the value in the help; by default N for an int and X for a float.
+    choices : tuple of str
+        The words that are allowed, where there are few.
+    group : str
+        The heading in the help under which it stands.
     """
 
-    kind: type
+    kind: Callable[[str], Any]
     rule: Rule
     help: str
     metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    group: str = ""
 
 
-def option(default: Any, kind: type, rule: Rule, help: str, metavar: str | None = None) -> Any:
+def option(default: Any, kind: Callable[[str], Any], rule: Rule, help: str, **more: Any) -> Any:
     """A field of a dataclass of options."""
-    return dataclasses.field(default=default, metadata={"option": Option(kind, rule, help, metavar)})
+    return dataclasses.field(default=default, metadata={"option": Option(kind, rule, help, **more)})
+
+
+def word(default: Any, choices: tuple[str, ...], help: str, **more: Any) -> Any:
+    """An option that is one of a few words."""
+    return option(default, str, partial(choice, allowed=choices), help, choices=choices, **more)
 
 
 def optional(rule: Rule) -> Rule:
@@ -47,16 +61,16 @@ def optional(rule: Rule) -> Rule:
     return lambda name, value: None if value is None else rule(name, value)
 
 
+def declared(options: type) -> dict[str, tuple[Any, Option]]:
+    """The default and the `Option` of each field of such a dataclass, by its name."""
+    return {field.name: (field.default, field.metadata["option"]) for field in dataclasses.fields(options)}
+
+
 def check(options: Any) -> None:
     """Check a dataclass of options by its own rules, for its __post_init__."""
     for field in dataclasses.fields(options):
         value = field.metadata["option"].rule(field.name, getattr(options, field.name))
         object.__setattr__(options, field.name, value)
-
-
-def declared(options: type) -> dict[str, tuple[Any, Option]]:
-    """The default and the `Option` of each field of such a dataclass, by its name."""
-    return {field.name: (field.default, field.metadata["option"]) for field in dataclasses.fields(options)}
 
 
 def shows(options: type) -> Callable[[Function], Function]:

@@ -44,23 +44,23 @@ class SamplingOptions:
     """How text is drawn: what `CharRNN.sample` takes beside the prompt and the generator, checked."""
 
     length: int = option(
-        LENGTH, int, partial(integer, low=0), "characters to draw; of a document at most so many", metavar="N"
+        LENGTH, int, partial(integer, low=0), "number of characters to draw; of a document, the most", metavar="N"
     )
     temperature: float = option(
         1.0,
         float,
         partial(number, low=0),
-        "below 1 the probable becomes more probable, above 1 less; 0: always the most probable character",
+        "below 1 makes probable characters more probable, above 1 less; 0 always takes the most probable",
         metavar="T",
     )
     top_k: int | None = option(
-        None, int, optional(partial(integer, low=1)), "draw from the K most probable characters only", metavar="K"
+        None, int, optional(partial(integer, low=1)), "draw only from the K most probable characters", metavar="K"
     )
     top_p: float | None = option(
         None,
         float,
         optional(partial(number, low=0, high=1, above=True)),
-        "draw from the most probable characters only, so many that their probabilities add up to P",
+        "draw only from the fewest most probable characters that together have probability P",
         metavar="P",
     )
 

@@ -25,9 +25,10 @@ import charrnn
 from charrnn import cli, console
 from charrnn.cli import outputs, watch
 from charrnn.cli.info import _legible
-from charrnn.cli.train import TRAIN_OPTIONS
+from charrnn.options import declared
 from charrnn.train import Report, train
 from charrnn.train.progress import Progress
+from charrnn.train.settings import Settings, Surroundings
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system")
 
@@ -96,19 +97,20 @@ def test_version_is_that_of_the_package(tmp_path: Path) -> None:
 
 def test_every_argument_of_train_is_an_option() -> None:
     arguments = set(inspect.signature(train).parameters) - {"data", "progress", "callback"}
-    assert {name for helps in TRAIN_OPTIONS.values() for name in helps} == arguments
+    options = {**declared(Settings), **declared(Surroundings)}
+    assert options.keys() == arguments
+    assert {name: default for name, (default, _) in options.items()}.items() <= train.__kwdefaults__.items()
 
 
 def test_help_of_train_shows_every_option_with_its_default(tmp_path: Path) -> None:
     result = run("train", "--help", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     text = " ".join(result.stdout.split())
-    for helps in TRAIN_OPTIONS.values():
-        for name in helps:
-            option = text.split(f" --{name.replace('_', '-')} ")[1].split(" --")[0]
-            assert "(default: " in option or name in ("init_from", "resume"), name
-    assert "--beta2 X decay of its square's average, of adam and rmsprop (default: 0.99)" in text
-    assert "--hidden-size N units of a layer (default: by the text's size)" in text
+    for name in (*declared(Settings), *declared(Surroundings)):
+        option = text.split(f" --{name.replace('_', '-')} ")[1].split(" --")[0]
+        assert "(default: " in option or name in ("init_from", "resume"), name
+    assert "--beta2 X decay of the average squared gradient (adam, rmsprop) (default: 0.99)" in text
+    assert "--hidden-size N hidden units in each layer (default: by the text's size)" in text
     assert "1,000,000 characters" in text
 
 

@@ -8,6 +8,8 @@ import pytest
 import charrnn
 from charrnn.options import check, declared, option, optional, shows
 from charrnn.sampling import Keywords, SamplingOptions
+from charrnn.train import train
+from charrnn.train.settings import Settings, Surroundings
 
 
 def positive(name, value):
@@ -63,3 +65,22 @@ def test_type_checkers_know_every_sampling_option():
     types = {field.name: field.type for field in fields(SamplingOptions) if field.name != "length"}
     assert types == {name: annotation.__forward_arg__ for name, annotation in Keywords.__annotations__.items()}
     assert list(types) == list(Keywords.__annotations__)
+
+
+@pytest.mark.parametrize("options", [Settings, Surroundings])
+def test_train_has_the_defaults_that_are_declared(options):
+    defaults = {name: default for name, (default, _) in declared(options).items()}
+    assert defaults == {name: train.__kwdefaults__[name] for name in defaults}
+
+
+def test_every_argument_of_train_is_declared_but_those_of_a_program():
+    names = {*declared(Settings), *declared(Surroundings)}
+    assert train.__kwdefaults__.keys() == names | {"progress", "callback"}
+
+
+@pytest.mark.parametrize("options", [Settings, Surroundings, SamplingOptions])
+def test_help_says_what_a_default_of_none_means_and_begins_with_the_thing(options):
+    for name, (default, entry) in declared(options).items():
+        assert not entry.help.startswith(("of ", "so many")), name
+        if default is None and name not in ("init_from", "top_k", "top_p"):
+            assert "(default: " in entry.help, name

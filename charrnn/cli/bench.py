@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from charrnn.cli.options import add_options
 from charrnn.console import write
-
-BENCH_OPTIONS = {
-    "num_threads": "cores to use, beside one alone (default: all)",
-    "seconds": "seconds for each row and number of threads",
-}
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    from charrnn.bench import bench
-
-    add_options(parser, bench, BENCH_OPTIONS)
+    parser.add_argument(
+        "--num-threads", type=int, metavar="N", help="number of threads, measured beside one alone (default: all cores)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="seconds for each row and number of threads (default: %(default)g)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

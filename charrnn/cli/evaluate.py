@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from charrnn.cli.inputs import data_of, hint_at_documents
-from charrnn.cli.options import add_options
+from charrnn.cli.inputs import add_text_arguments, data_of, hint_at_documents
 from charrnn.cli.outputs import print_table
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    from charrnn.model import CharRNN
-
     parser.add_argument("model", metavar="MODEL", help="a model file")
-    parser.add_argument("file", metavar="FILE", help="the text, - for stdin")
-    add_options(parser, CharRNN.evaluate, {"encoding": "of the text"})
-    parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
+    add_text_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

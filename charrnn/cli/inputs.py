@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 STANDARD_TEXT_LENGTH = 1_000_000
 
 
+def add_text_arguments(parser: argparse.ArgumentParser) -> None:
+    """A text to read with a model."""
+    parser.add_argument("file", metavar="FILE", help="the text, - for stdin")
+    add_documents_argument(parser)
+    parser.add_argument(
+        "--encoding", default="utf-8", metavar="NAME", help="encoding of the text (default: %(default)s)"
+    )
+
+
+def add_documents_argument(parser: argparse.ArgumentParser) -> None:
+    """Whether what is read is a set of documents."""
+    parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
+
+
 def _read(file: str, encoding: str) -> str:
     """The text of a file, or of stdin for -."""
     content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()

@@ -1,4 +1,4 @@
-"""The parser, and options made of what a function or a dataclass of options declares.
+"""The parser, and options made of what a dataclass of options declares.
 
 It knows no command and imports none.
 """
@@ -7,26 +7,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import inspect
+import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
-from charrnn.options import declared
+from charrnn.options import Option, declared
 
 # Exit codes
 FAILED = 1
 WRONG = 2
 INTERRUPTED = 130
-
-METAVARS = {
-    "checkpoint": "PATH",
-    "checkpoint_seconds": "S",
-    "encoding": "NAME",
-    "init_from": "MODEL",
-    "max_seconds": "S",
-    "seconds": "S",
-}
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,45 +45,31 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, **{"max_help_position": 28, **options})
 
 
-def add_options(group: Any, function: Callable[..., Any], helps: Mapping[str, str], **choices: Iterable[str]) -> None:
-    """An option for each of these arguments of a function."""
-    parameters = inspect.signature(function).parameters
-    for name, text in helps.items():
-        default, types = parameters[name].default, parameters[name].annotation.split(" | ")
-        if "bool" in types:
-            group.add_argument(option_name(name), action="store_true", help=text)
-            continue
-        kind: Any = int if "int" in types else float if "float" in types else str
-        if "(default: " not in text and default not in (None, ""):
-            text += f" (default: {default:g})" if kind is float else f" (default: {default})"
-        group.add_argument(
-            option_name(name),
-            type=_number_or_none if "None" in types and default is not None else kind,
-            default=default,
-            choices=tuple(choices[name]) if name in choices else None,
-            metavar=None if name in choices else METAVARS.get(name, {int: "N", float: "X"}.get(kind)),
-            help=text,
-        )
+def add_declared(parser: argparse.ArgumentParser, *options: type) -> None:
+    """An option for each field of these dataclasses, under the heading that the field names."""
+    groups: dict[str, Any] = {"": parser}
+    for name, (default, option) in itertools.chain(*(declared(each).items() for each in options)):
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        add_option(groups[option.group], name, default, option)
 
 
-def add_declared(group: Any, options: type) -> None:
-    """An option for each field of such a dataclass."""
-    for name, (default, option) in declared(options).items():
-        group.add_argument(
-            option_name(name),
-            type=option.kind,
-            default=default,
-            metavar=option.metavar,
-            help=option.help if default is None else f"{option.help} (default: {default:g})",
-        )
+def add_option(group: Any, name: str, default: Any, option: Option) -> None:
+    """One option, as it is declared."""
+    if option.kind is bool:
+        group.add_argument(option_name(name), action="store_true", help=option.help)
+        return
+    shown = default if isinstance(default, str) else "" if default is None else f"{default:g}"
+    group.add_argument(
+        option_name(name),
+        type=option.kind,
+        default=default,
+        choices=option.choices or None,
+        metavar=None if option.choices else option.metavar or ("N" if option.kind is int else "X"),
+        help=f"{option.help} (default: {shown})" if shown else option.help,
+    )
 
 
 def option_name(name: str) -> str:
+    """An argument's name on the command line."""
     return f"--{name.replace('_', '-')}"
-
-
-def _number_or_none(value: str) -> float | None:
-    return None if value == "none" else float(value)
-
-
-_number_or_none.__name__ = "number"  # argparse says "invalid number value"

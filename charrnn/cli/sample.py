@@ -22,11 +22,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "  charrnn sample names.safetensors --documents -n 20\n"
     )
     parser.add_argument("model", metavar="MODEL", help="a model file")
-    parser.add_argument("--prompt", metavar="TEXT", default="", help="what comes before (default: nothing)")
+    parser.add_argument("--prompt", metavar="TEXT", default="", help="text that the drawn text follows (default: none)")
     add_declared(parser, SamplingOptions)
-    parser.add_argument("--seed", type=int, metavar="N", help="of what is drawn (default: another each time)")
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: another each time)")
     parser.add_argument("--documents", action="store_true", help="draw documents, one a line")
-    parser.add_argument("-n", "--count", type=int, metavar="N", help="so many documents (default: 10)")
+    parser.add_argument("-n", "--count", type=int, metavar="N", help="how many documents to draw (default: 10)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,20 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from charrnn.cli.inputs import check_documents, data_of, hint_at_documents
-from charrnn.cli.options import add_options
+from charrnn.cli.inputs import add_text_arguments, check_documents, data_of, hint_at_documents
 from charrnn.cli.outputs import check_output
 from charrnn.console import write
 
-SHOW_OPTIONS = {
-    "length": "characters to show: the first ones",
-    "units": "hidden units to show: those with the longest memory (default: all)",
-    "encoding": "of the text",
-}
-
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    from charrnn.show import page
+    from charrnn.show import LENGTH
 
     parser.epilog = (
         "The page is one HTML file that needs no other and no network. It colours the text by the surprisal of each\n"
@@ -29,12 +22,16 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "  charrnn sample book.safetensors | charrnn show book.safetensors -\n"
     )
     parser.add_argument("model", metavar="MODEL", help="a model file")
-    parser.add_argument("file", metavar="FILE", help="the text, - for stdin")
+    add_text_arguments(parser)
     parser.add_argument(
         "-o", "--output", metavar="PAGE", default="page.html", help="file for the page (default: %(default)s)"
     )
-    parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
-    add_options(parser, page, SHOW_OPTIONS)
+    parser.add_argument(
+        "--length", type=int, default=LENGTH, metavar="N", help="show the first N characters (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--units", type=int, metavar="N", help="show the N hidden units of the longest memory (default: all)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,7 +46,15 @@ def run(args: argparse.Namespace) -> int:
     data = data_of([args.file], args.documents, args.encoding)
     title = "stdin" if args.file == "-" else Path(args.file).name
     with hint_at_documents(model):
-        html = page(model, data, **{name: getattr(args, name) for name in SHOW_OPTIONS}, title=title, say=write)
+        html = page(
+            model,
+            data,
+            length=args.length,
+            units=args.units,
+            encoding=args.encoding,
+            title=title,
+            say=write,
+        )
     output.write_text(html, "ascii")
     write(f"{output}: {len(html) / 1e6:.1f} MB, to be opened in a browser")
     return 0

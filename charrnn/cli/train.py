@@ -14,64 +14,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.inputs import STANDARD_TEXT_LENGTH, data_of
-from charrnn.cli.options import FAILED, INTERRUPTED, WRONG, add_options
+from charrnn.cli.inputs import STANDARD_TEXT_LENGTH, add_documents_argument, data_of
+from charrnn.cli.options import FAILED, INTERRUPTED, WRONG, add_declared
 from charrnn.cli.outputs import beside, check_nothing_is_lost, check_output, default_output, message_of
 from charrnn.cli.watch import Watch
 from charrnn.console import count, write
+from charrnn.options import declared
 
 if TYPE_CHECKING:
     from charrnn.history import History
     from charrnn.model import CharRNN
 
-BY_SIZE = "(default: by the text's size)"
-
-
-TRAIN_OPTIONS = {
-    "the model": {
-        "cell": f"the recurrent cell {BY_SIZE}",
-        "hidden_size": f"units of a layer {BY_SIZE}",
-        "num_layers": "layers (default: 1)",
-        "dropout": f"probability that a unit is left out, between layers and before the output {BY_SIZE}",
-        "dtype": "precision of all numbers (default: float32)",
-        "init_from": "train this model further; cell, sizes and precision are its own",
-    },
-    "the optimisation": {
-        "optimizer": "how a gradient becomes a step",
-        "learning_rate": f"size of a step, at its highest {BY_SIZE}",
-        "schedule": "how the learning rate falls over the run",
-        "warmup": "share of the run over which it rises first",
-        "clip_norm": "scale the gradient down to this norm where it is longer; none: never",
-        "clip_value": "cut each element of the gradient off at plus and minus this (default: none)",
-        "weight_decay": f"shrink the parameters by this times the learning rate in each step {BY_SIZE}",
-        "momentum": "decay of the average step, of sgd",
-        "beta1": "decay of the gradient's average, of adam",
-        "beta2": "decay of its square's average, of adam and rmsprop",
-        "batch_size": f"places of the text that are read side by side {BY_SIZE}",
-        "seq_length": f"characters through which gradients flow back {BY_SIZE}",
-        "seed": "of all that is random",
-        "num_threads": "cores to use; the result does not depend on it (default: all)",
-    },
-    "its length (whichever ends first)": {
-        "epochs": f"passes over the text {BY_SIZE}",
-        "max_seconds": "seconds in all (default: no limit)",
-    },
-    "text and files": {
-        "encoding": "of the text",
-        "val_fraction": "share of the text, its end, that is not learned but measures progress (default: 0.1, less "
-        "of a long text, none of a short one)",
-        "checkpoint": "file for the state of the training (default: that of -o, with .checkpoint.safetensors, which is "
-        "removed when the training is complete)",
-        "checkpoint_seconds": "seconds from one save of it to the next",
-        "resume": "go on from the checkpoint, if there is one, with the text and the options that it had",
-    },
-}
-
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    from charrnn.model import CELLS, DTYPES
-    from charrnn.train import train
-    from charrnn.train.settings import OPTIMIZERS, SCHEDULES
+    from charrnn.train.settings import Settings, Surroundings
 
     parser.usage = "charrnn train [FILE ...] [-o MODEL] [options]"
     parser.epilog = (
@@ -97,19 +53,18 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="replace a model, and begin a training anew whose checkpoint is there"
     )
-    parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
+    add_documents_argument(parser)
     parser.add_argument("--quiet", action="store_true", help="say nothing but what goes wrong")
     parser.add_argument(
         "--plot", metavar="PICTURE", help="draw the losses and the learning rate into this file (needs matplotlib)"
     )
-    choices = {"cell": tuple(CELLS), "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dtype": DTYPES}
-    for title, helps in TRAIN_OPTIONS.items():
-        add_options(parser.add_argument_group(title), train, helps, **choices)
+    add_declared(parser, Settings, Surroundings)
 
 
 def run(args: argparse.Namespace) -> int:
     from charrnn import plot
     from charrnn.train import DivergenceError, TrainingInterrupted, train
+    from charrnn.train.settings import Settings, Surroundings
 
     say = (lambda text: None) if args.quiet else write
     output = Path(args.output or default_output(args.files))
@@ -128,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         say(f"nothing to resume: there is no {checkpoint}; training starts afresh")
     data = data_of(args.files, args.documents, args.encoding)
     watch = Watch(say, args, _describe(data, args), resumed)
-    options = {name: getattr(args, name) for helps in TRAIN_OPTIONS.values() for name in helps}
+    options = {name: getattr(args, name) for name in (*declared(Settings), *declared(Surroundings))}
     model: CharRNN | None
     try:
         with _warnings_as_lines():

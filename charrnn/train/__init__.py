@@ -6,7 +6,6 @@ The arguments are checked here, the rule of defaults (`rule`) fills in what is n
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable
@@ -15,25 +14,18 @@ from typing import Any
 import numpy as np
 
 from charrnn import kernels
-from charrnn.errors import (
-    DivergenceError,
-    TrainingInterrupted,
-    choice,
-    file_path,
-    flag,
-    integer,
-    number,
-    output_path,
-)
+from charrnn.errors import DivergenceError, TrainingInterrupted, flag
 from charrnn.history import History
-from charrnn.model import CELLS, CharRNN, dtype_name
-from charrnn.system import check_memory, num_threads_or_default
+from charrnn.model import CharRNN
+from charrnn.options import declared
+from charrnn.system import check_memory
 from charrnn.text import corpus
 from charrnn.train.loop import Run
 from charrnn.train.progress import Progress
 from charrnn.train.report import Report
-from charrnn.train.rule import default_learning_rate, default_val_fraction, defaults
-from charrnn.train.settings import OPTIMIZERS, SCHEDULES, Settings
+from charrnn.train.rule import default_learning_rate, defaults
+from charrnn.train.settings import Settings, Surroundings
+from charrnn.train.settle import as_of_model, settle, split
 
 __all__ = [
     "DivergenceError",
@@ -171,78 +163,21 @@ def train(
     >>> model.sample("h", 10, temperature=0)
     'ello world'
     """
+    arguments = {name: value for name, value in locals().items() if name != "data"}
     began = time.perf_counter()
-    if isinstance(init_from, (str, os.PathLike)):
-        init_from = CharRNN.load(file_path("init_from", init_from))
-    if init_from is not None and not isinstance(init_from, CharRNN):
-        raise TypeError(f"init_from must be a CharRNN or the path of one, got {type(init_from).__name__}")
     flag("progress", progress)
-    if checkpoint is not None:
-        checkpoint = output_path("checkpoint", checkpoint)
-    if flag("resume", resume) and checkpoint is None:
-        raise ValueError("resume must come with checkpoint, the file to resume from")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
-    for name, given in (("cell", cell), ("hidden_size", hidden_size), ("num_layers", num_layers), ("dtype", dtype)):
-        _check_same(name, given, init_from)
-    if init_from is not None:
-        cell, hidden_size, num_layers = init_from.cell, init_from.hidden_size, init_from.num_layers
-        dtype = init_from.dtype.name
-    num_threads = num_threads_or_default(num_threads)
-    checkpoint_seconds = number("checkpoint_seconds", checkpoint_seconds, 0)
-
-    text = corpus.read(data, encoding=encoding, vocabulary=None if init_from is None else init_from.vocabulary)
-    if len(text) < 2:
-        raise ValueError(f"text has {len(text)} character{'s' * (len(text) != 1)}; training needs at least 2")
-    if val_fraction is None:
-        val_fraction = default_val_fraction(len(text)) if text.num_documents != 1 else 0.0
-    training, validation = text.split(number("val_fraction", val_fraction, 0, 1, below=True))
-    max_seconds = math.inf if max_seconds is None else number("max_seconds", max_seconds, 0, above=True)
-    rule = defaults(len(training) - 1, max_seconds)
-    cell = choice("cell", rule["cell"] if cell is None else cell, CELLS)
-    if dropout is None:
-        dropout = 0.0 if cell == "rnn" else rule["dropout"]
-    if weight_decay is None:
-        weight_decay = rule["weight_decay"]
-    hidden_size = integer("hidden_size", rule["hidden_size"] if hidden_size is None else hidden_size, 1)
-    batch_size = integer("batch_size", rule["batch_size"] if batch_size is None else batch_size, 1)
-    if batch_size > len(training) - 1:
-        raise ValueError(
-            f"batch_size must be at most {len(training) - 1}, the characters to predict in the text, got {batch_size}"
-        )
-    if epochs is None:
-        passes = rule["epochs"] if math.isinf(max_seconds) else math.inf
-    else:
-        passes = number("epochs", epochs, 0, above=True)
-    if learning_rate is None:
-        learning_rate = default_learning_rate(hidden_size, cell)
-    settings = Settings(
-        cell=cell,
-        hidden_size=hidden_size,
-        num_layers=integer("num_layers", 1 if num_layers is None else num_layers, 1),
-        dropout=number("dropout", dropout, 0, 1, below=True),
-        optimizer=choice("optimizer", optimizer, OPTIMIZERS),
-        learning_rate=number("learning_rate", learning_rate, 0),
-        schedule=choice("schedule", schedule, SCHEDULES),
-        warmup=number("warmup", warmup, 0, 1),
-        clip_norm=math.inf if clip_norm is None else number("clip_norm", clip_norm, 0, above=True),
-        clip_value=math.inf if clip_value is None else number("clip_value", clip_value, 0, above=True),
-        weight_decay=number("weight_decay", weight_decay, 0),
-        momentum=number("momentum", momentum, 0, 1, below=True),
-        beta1=number("beta1", beta1, 0, 1, below=True),
-        beta2=number("beta2", beta2, 0, 1, below=True),
-        batch_size=batch_size,
-        seq_length=min(
-            integer("seq_length", rule["seq_length"] if seq_length is None else seq_length, 1), len(training) - 1
-        ),
-        epochs=passes,
-        max_seconds=max_seconds,
-        val_fraction=val_fraction,
-        seed=integer("seed", seed, 0, 2**64 - 1),
-        dtype=dtype_name("float32" if dtype is None else dtype),
-    )
-    _check_memory(settings, len(text.vocabulary), num_threads)
-    if init_from is None:
+    surroundings = Surroundings(**{name: arguments[name] for name in declared(Surroundings)})
+    base = surroundings.init_from
+    given = {name: arguments[name] for name in declared(Settings)}
+    if base is not None:
+        given = as_of_model(given, base)
+    text = corpus.read(data, encoding=encoding, vocabulary=None if base is None else base.vocabulary)
+    given["val_fraction"], training, validation = split(text, val_fraction)
+    settings = settle(given, len(training) - 1)
+    _check_memory(settings, len(text.vocabulary), surroundings.num_threads)
+    if base is None:
         model = CharRNN(
             text.vocabulary,
             cell=settings.cell,
@@ -252,17 +187,12 @@ def train(
             seed=settings.seed,
         )
     else:
-        model = CharRNN.from_state_dict(init_from.vocabulary, init_from.state_dict())
-    run = Run(settings, model, training, validation, num_threads, began)
-    if checkpoint is not None:
-        run.keep_checkpoint(checkpoint, checkpoint_seconds, resume)
+        model = CharRNN.from_state_dict(base.vocabulary, base.state_dict())
+    run = Run(settings, model, training, validation, surroundings.num_threads, began)
+    if surroundings.checkpoint is not None:
+        run.keep_checkpoint(surroundings.checkpoint, surroundings.checkpoint_seconds, resume)
     with Progress(progress, epochs=settings.epochs) as bar:
         return run.train([bar.update] if callback is None else [callback, bar.update])
-
-
-def _check_same(name: str, given: Any, init_from: CharRNN | None) -> None:
-    if given is not None and init_from is not None and given != getattr(init_from, name):
-        raise ValueError(f"{name} must be {getattr(init_from, name)!r}, as of the model in init_from, got {given!r}")
 
 
 def _check_memory(settings: Settings, vocab_size: int, num_threads: int) -> None:

@@ -68,17 +68,9 @@ class Run:
             settings.batch_size,
             moments=self.moments,
             squares=self.squares,
-            optimizer=settings.optimizer,
-            momentum=settings.momentum,
-            beta1=settings.beta1,
-            beta2=settings.beta2,
+            **{name: getattr(settings, name) for name in Settings.STEP},
             eps=1e-10 if settings.optimizer == "adagrad" else 1e-8,
-            weight_decay=settings.weight_decay,
-            clip_norm=settings.clip_norm,
-            clip_value=settings.clip_value,
-            seed=settings.seed,
             end=-1 if model.vocabulary.end is None else model.vocabulary.end,
-            dropout=settings.dropout,
             num_threads=threads_worth(num_threads, 6 * model._arena.size * settings.batch_size * settings.seq_length),
         )
         self.best = model._arena.copy()

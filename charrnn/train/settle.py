@@ -1,0 +1,65 @@
+"""What a training is made with in the end: the arguments that are given, and the rule of defaults for the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from charrnn.errors import number
+from charrnn.model import CharRNN
+from charrnn.options import declared
+from charrnn.text import corpus
+from charrnn.train.rule import default_learning_rate, default_val_fraction, defaults
+from charrnn.train.settings import Settings
+
+
+def as_of_model(given: Mapping[str, Any], model: CharRNN) -> dict[str, Any]:
+    """The arguments where a model is trained further, whose cell, sizes and precision nobody may contradict."""
+    own = {name: getattr(model, name) for name in ("cell", "hidden_size", "num_layers", "dtype")}
+    for name, value in own.items():
+        if given[name] is not None and given[name] != value:
+            raise ValueError(f"{name} must be {value!r}, as of the model in init_from, got {given[name]!r}")
+    return {**given, **own}
+
+
+def split(text: corpus.Corpus, val_fraction: float | None) -> tuple[float, corpus.Corpus, corpus.Corpus | None]:
+    """The share to validate on, the part to train on and that to validate on."""
+    if len(text) < 2:
+        raise ValueError(f"text has {len(text)} character{'s' * (len(text) != 1)}; training needs at least 2")
+    if val_fraction is None:
+        val_fraction = default_val_fraction(len(text)) if text.num_documents != 1 else 0.0
+    val_fraction = number("val_fraction", val_fraction, 0, 1, below=True)
+    return val_fraction, *text.split(val_fraction)
+
+
+def settle(given: Mapping[str, Any], num_chars: int) -> Settings:
+    """The settings for so many characters to train on: those given, checked, and the rule's where None is given."""
+    options = declared(Settings)
+
+    def settled(name: str, chosen: Any) -> Any:
+        value = given[name]
+        return chosen if value is None and chosen is not None else options[name][1].rule(name, value)
+
+    max_seconds = settled("max_seconds", math.inf)
+    rule = defaults(num_chars, max_seconds)
+    cell = settled("cell", rule["cell"])
+    hidden_size = settled("hidden_size", rule["hidden_size"])
+    chosen = {
+        **rule,
+        "num_layers": 1,
+        "dropout": 0.0 if cell == "rnn" else rule["dropout"],
+        "learning_rate": default_learning_rate(hidden_size, cell),
+        "clip_norm": math.inf,
+        "clip_value": math.inf,
+        "epochs": rule["epochs"] if math.isinf(max_seconds) else math.inf,
+        "max_seconds": math.inf,
+        "dtype": "float32",
+    }
+    values = {name: settled(name, chosen.get(name)) for name in options}
+    if values["batch_size"] > num_chars:
+        raise ValueError(
+            f"batch_size must be at most {num_chars}, the characters to predict in the text, got {values['batch_size']}"
+        )
+    values["seq_length"] = min(values["seq_length"], num_chars)
+    return Settings(**values)
