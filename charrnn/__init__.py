@@ -1,6 +1,6 @@
 """Character-level recurrent language models, trained, sampled and scored on an ordinary CPU.
 
->>> import charrnn.train
+>>> import charrnn
 >>> model = charrnn.train.train("hello world", seed=0)
 >>> model.sample("h", 10, temperature=0)
 'ello world'
@@ -12,6 +12,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from charrnn import kernels as kernels
+    from charrnn import plot as plot
+    from charrnn import show as show
+    from charrnn import train as train
     from charrnn.errors import DivergenceError, ModelFileError, TrainingInterrupted
     from charrnn.model import CharRNN, Evaluation, load
     from charrnn.text.vocabulary import Vocabulary
@@ -28,7 +32,11 @@ __all__ = [
     "load",
 ]
 
-_MODULES = {
+#: The public modules.
+_MODULES = ("kernels", "plot", "show", "train")
+
+#: The module of each public name.
+_HOMES = {
     "CharRNN": "model",
     "DivergenceError": "errors",
     "Evaluation": "model",
@@ -41,11 +49,13 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """A public name, imported at its first use: the command line is to answer at once, and to answer for what fails."""
-    if name not in _MODULES:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return ["__version__", *__all__, *_MODULES]

@@ -20,7 +20,8 @@ import numpy as np
 
 from charrnn import __version__, kernels
 from charrnn.errors import number
-from charrnn.model import CELLS, CharRNN
+from charrnn.model import CharRNN
+from charrnn.parameters import CELLS
 from charrnn.system import num_threads_or_default, threads_worth
 from charrnn.text import corpus
 

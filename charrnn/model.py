@@ -5,7 +5,6 @@ Shapes: T time, B batch, V symbols, H hidden units, L layers; G gates, of which 
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, overload
@@ -15,6 +14,7 @@ import numpy as np
 from charrnn import files, hidden, kernels, sampling, scoring
 from charrnn.errors import as_array, choice, integer
 from charrnn.options import shows
+from charrnn.parameters import CELLS, as_arrays, check_shapes, dtype_name, initialize, network_of
 from charrnn.sampling import LENGTH, SamplingOptions
 from charrnn.scoring import Evaluation
 from charrnn.system import threads_worth
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from charrnn.text import corpus
 
 __all__ = ["CharRNN", "Evaluation", "load"]
-
-#: With the gates of each.
-CELLS = {"rnn": 1, "gru": 3, "lstm": 4}
-DTYPES = ("float32", "float64")
 
 
 class CharRNN:
@@ -85,12 +81,7 @@ class CharRNN:
     ) -> None:
         self._lay_out(vocabulary, cell, hidden_size, num_layers, dtype)
         self._allocate()
-        rng = np.random.default_rng(integer("seed", seed, 0, None))
-        H = self.hidden_size
-        input_bound = min(max(H / 32, 1), 8) if self.cell == "rnn" else min(max(H / 200, 1), 2.5)
-        for name, parameter in self.state_dict().items():
-            bound = input_bound if name == "rnn.weight_ih_l0" else 1 / math.sqrt(H)
-            parameter[...] = rng.uniform(-1, 1, parameter.shape) * bound
+        initialize(self.state_dict(), self.cell, self.hidden_size, integer("seed", seed, 0, None))
 
     def _lay_out(
         self, vocabulary: Vocabulary | str, cell: str, hidden_size: int, num_layers: int, dtype: npt.DTypeLike
@@ -118,7 +109,9 @@ class CharRNN:
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {name: parameter.copy() for name, parameter in self.state_dict().items()}
-        return CharRNN.from_state_dict, (self.vocabulary, state), {"history": self.history}
+        laid_out = {"vocabulary", "cell", "hidden_size", "num_layers", "dtype", "_kernels", "_network", "_arena"}
+        others = {name: value for name, value in vars(self).items() if name not in laid_out}
+        return type(self).from_state_dict, (self.vocabulary, state), others
 
     @property
     def num_parameters(self) -> int:
@@ -169,36 +162,10 @@ class CharRNN:
         >>> charrnn.CharRNN.from_state_dict("abc", model.state_dict())
         CharRNN(cell='rnn', vocab_size=3, hidden_size=5, num_layers=1, dtype='float32', num_parameters=68)
         """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"state_dict must be a mapping of names to arrays, got {type(state_dict).__name__}")
-        arrays = {name: np.asarray(array) for name, array in state_dict.items()}
-        for name in ("head.weight", "rnn.weight_hh_l0"):
-            if name not in arrays:
-                raise ValueError(f"state_dict must have {name}, got {', '.join(arrays) or 'nothing'}")
-            if arrays[name].ndim != 2:
-                raise ValueError(f"{name} must have 2 dimensions, got shape {arrays[name].shape}")
-        vocab_size, hidden_size = arrays["head.weight"].shape
-        if not isinstance(vocabulary, Vocabulary):
-            characters = "".join(vocabulary)
-            vocabulary = Vocabulary(characters, end=vocab_size == len(characters) + 1)
-        if vocab_size != len(vocabulary):
-            raise ValueError(f"head.weight must have {len(vocabulary)} rows, one for each symbol, got {vocab_size}")
-        rows = arrays["rnn.weight_hh_l0"].shape[0]
-        cell = next((cell for cell, gates in CELLS.items() if rows == gates * hidden_size), None)
-        if cell is None:
-            allowed = ", ".join(f"{gates * hidden_size} ({cell})" for cell, gates in CELLS.items())
-            raise ValueError(f"rnn.weight_hh_l0 must have {allowed} rows for {hidden_size} hidden units, got {rows}")
+        arrays = as_arrays(state_dict)
         model = cls.__new__(cls)
-        num_layers = sum(name.startswith("rnn.weight_hh_l") for name in arrays)
-        if 4 * num_layers + 2 > 2 * len(arrays):  # far too few, whose names alone might take much memory
-            raise ValueError(f"state_dict must have 4 arrays for each of {num_layers} layers, got {len(arrays)} in all")
-        model._lay_out(vocabulary, cell, hidden_size, num_layers, _common_dtype(arrays))
-        shapes = {name: view.shape for name, view in model._network.views(None).items()}
-        for name in (*shapes, *arrays):
-            if name not in arrays or name not in shapes:
-                raise ValueError(f"state_dict must have exactly {', '.join(shapes)}, got {', '.join(arrays)}")
-            if arrays[name].shape != shapes[name]:
-                raise ValueError(f"{name} must have shape {shapes[name]}, got {arrays[name].shape}")
+        model._lay_out(*network_of(vocabulary, arrays))
+        check_shapes(arrays, {name: view.shape for name, view in model._network.views(None).items()})
         model._allocate()
         for name, parameter in model.state_dict().items():
             parameter[...] = arrays[name]
@@ -215,9 +182,9 @@ class CharRNN:
         """
         files.save(self, path)
 
-    @staticmethod
-    def load(path: str | os.PathLike[str]) -> CharRNN:
-        """Read a model file: the same as `charrnn.load`.
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model file, as `charrnn.load` does; a subclass gives a model of its own class.
 
         Examples
         --------
@@ -225,7 +192,7 @@ class CharRNN:
         >>> charrnn.CharRNN.load(path).vocabulary
         <Vocabulary of 3 characters 'abc'>
         """
-        return files.load(path, CharRNN)
+        return files.load(path, cls)
 
     # Sampling
 
@@ -575,20 +542,4 @@ def load(path: str | os.PathLike[str]) -> CharRNN:
     >>> charrnn.load(path).sample("h", 10, temperature=0)
     'ello world'
     """
-    return files.load(path, CharRNN)
-
-
-def dtype_name(dtype: Any) -> str:
-    """The name of one of DTYPES, however it is given."""
-    try:
-        name = np.dtype(dtype).name
-    except TypeError:
-        name = dtype
-    return choice("dtype", name, DTYPES)
-
-
-def _common_dtype(arrays: Mapping[str, np.ndarray]) -> str:
-    for name, array in arrays.items():
-        if array.dtype.kind != "f":
-            raise ValueError(f"{name} must be an array of floating-point numbers, got dtype {array.dtype}")
-    return "float64" if all(array.dtype == np.float64 for array in arrays.values()) else "float32"
+    return CharRNN.load(path)

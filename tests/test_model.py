@@ -172,6 +172,33 @@ def test_model_survives_pickle_and_deepcopy(names):
         assert again.history.steps == names.history.steps
 
 
+def test_from_state_dict_takes_tensors_that_require_gradients():
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    rnn, head = torch.nn.RNN(3, 4), torch.nn.Linear(4, 3)
+    state = {f"{part}.{name}": p for part, m in (("rnn", rnn), ("head", head)) for name, p in m.named_parameters()}
+    assert all(parameter.requires_grad for parameter in state.values())
+    model = CharRNN.from_state_dict("abc", state)
+    assert np.array_equal(model.state_dict()["head.bias"], head.bias.detach().numpy())
+
+
+class Namer(CharRNN):
+    """A subclass, at the top of a module, where pickle finds it."""
+
+
+def test_a_subclass_keeps_its_class_and_its_attributes(tmp_path):
+    model = Namer("ab", hidden_size=4)
+    model.origin = "here"
+    for again in (pickle.loads(pickle.dumps(model)), copy.copy(model), copy.deepcopy(model)):
+        assert type(again) is Namer and again.origin == "here"
+        assert np.array_equal(again._arena, model._arena)
+    model.save(tmp_path / "model")
+    for again in (Namer.load(tmp_path / "model"), Namer.from_state_dict("ab", model.state_dict())):
+        assert type(again) is Namer
+        assert np.array_equal(again._arena, model._arena)
+    assert type(charrnn.load(tmp_path / "model")) is CharRNN
+    assert type(charrnn.train.train("abab", init_from=model, epochs=1, progress=False)) is Namer
+
+
 @every_cell
 def test_every_cell_survives_a_file_pickle_and_deepcopy(tmp_path, cell):
     model = random_model("abc\n", 17, 2, "float32", cell=cell)

@@ -187,7 +187,7 @@ def train(
             seed=settings.seed,
         )
     else:
-        model = CharRNN.from_state_dict(base.vocabulary, base.state_dict())
+        model = type(base).from_state_dict(base.vocabulary, base.state_dict())
     run = Run(settings, model, training, validation, surroundings.num_threads, began)
     if surroundings.checkpoint is not None:
         run.keep_checkpoint(surroundings.checkpoint, surroundings.checkpoint_seconds, resume)

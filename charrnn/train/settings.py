@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import file_path, flag, integer, number, output_path
-from charrnn.model import CELLS, DTYPES, CharRNN, dtype_name
+from charrnn.model import CharRNN
 from charrnn.options import check, option, optional, word
+from charrnn.parameters import CELLS, DTYPES, dtype_name
 from charrnn.system import num_threads_or_default
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop", "adagrad")

@@ -28,7 +28,7 @@ import numpy as np
 import charrnn
 from charrnn import kernels
 from charrnn.cli import standard_library_text
-from charrnn.model import CELLS
+from charrnn.parameters import CELLS
 from charrnn.text import corpus
 
 CONFIGURATIONS = [(64, 1, 10), (64, 1, 25), (100, 1, 25), (128, 32, 50), (256, 50, 50), (512, 50, 50), (1024, 64, 50)]
