@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from charrnn import files, hidden, kernels, sampling, scoring
+from charrnn import files, hidden, kernels, ranking, sampling, scoring
 from charrnn.errors import as_array, choice, integer
 from charrnn.options import shows
 from charrnn.parameters import CELLS, as_arrays, check_shapes, dtype_name, initialize, network_of
@@ -343,7 +343,9 @@ class CharRNN:
     @overload
     def log_prob(self, text: Iterable[str | bytes]) -> list[npt.NDArray[np.float64]]: ...
     def log_prob(self, text: Any) -> Any:
-        """The log-probability of each character of a text after the first, given those before it.
+        """The log-probability of each character of a text; to compare texts, compare sums of them, as `score` gives.
+
+        Each is that of a character after the first, given those before it.
 
         Parameters
         ----------
@@ -363,6 +365,111 @@ class CharRNN:
         True
         """
         return scoring.log_prob(self, text)
+
+    @overload
+    def score(self, texts: str | bytes, *, per_char: bool = False, unknown: str = "error") -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def score(
+        self, texts: Iterable[str | bytes], *, per_char: bool = False, unknown: str = "error"
+    ) -> npt.NDArray[np.float64]: ...
+    def score(self, texts: Any, *, per_char: bool = False, unknown: str = "error") -> Any:
+        """The log-probability of each text as a whole: the sum of what `log_prob` gives for its characters.
+
+        Texts are read many at a time, on all cores, and from an iterator some thousand at a time.
+
+        Parameters
+        ----------
+        texts : str, bytes, or iterable of them
+            A list, a generator, a NumPy array, a pandas Series or an Arrow array of strings.
+        per_char : bool
+            Divide each score by the number of characters that were predicted. Sums are what compares texts; means
+            say how well the characters of texts of different lengths are predicted.
+        unknown : "error" or "impossible"
+            What a character does that the model does not know: an error, which names all of them, or a score of -inf.
+
+        Returns
+        -------
+        ndarray of float64, (n,), or a float for a single text
+            Nats. Of a model of documents the first character and END are predicted too, so that this is the
+            probability of the document; of a model of a text the first character is given.
+
+        Raises
+        ------
+        ValueError
+            A character is not in the vocabulary, and `unknown` is "error".
+
+        Examples
+        --------
+        >>> model = charrnn.train.train(["anna", "hanna", "johanna"])
+        >>> anna, odd = model.score(["anna", "naan"])
+        >>> bool(anna > odd)
+        True
+        >>> model.score(["anna!"], unknown="impossible")
+        array([-inf])
+        """
+        return ranking.score(self, texts, per_char, unknown)
+
+    def guess_number(self, texts: Any, samples: int = 10_000, rng: Rng = None, *, with_error: bool = False) -> Any:
+        """How many texts are more probable than each of these, estimated from texts that the model draws.
+
+        Parameters
+        ----------
+        texts : str, bytes, or iterable of them
+            As `score` takes them. A text with characters that the model does not know is never guessed: inf.
+        samples : int
+            Texts to draw. The standard error falls with the square root of their number.
+        rng : int, numpy.random.Generator or numpy.random.RandomState, optional
+            As in `sample`.
+        with_error : bool
+            Give the standard error of each number as well.
+
+        Returns
+        -------
+        ndarray of float64, (n,), or a float for a single text
+            The expected number of more probable texts; a text that is more probable than all that were drawn has 0.
+            With `with_error` a tuple of it and the standard errors.
+
+        References
+        ----------
+        Dell'Amico and Filippone, "Monte Carlo strength evaluation: fast and reliable password checking" (2015).
+
+        Examples
+        --------
+        >>> model = charrnn.train.train(["anna", "hanna", "johanna"])
+        >>> usual, odd = model.guess_number(["anna", "naan"], samples=1000, rng=0)
+        >>> bool(usual < odd)
+        True
+        """
+        flag("with_error", with_error)
+        rank = ranking.Ranking(self, samples, rng)
+        numbers, errors = rank.guess_number(ranking.score(self, texts, False, "impossible"))
+        return (numbers, errors) if with_error else numbers
+
+    def percentile(self, texts: Any, samples: int = 10_000, rng: Rng = None) -> Any:
+        """The share of what the model itself draws that is less probable than each of these texts.
+
+        What is odd for the model is a text that is less probable than nearly all that it draws: whoever calls odd what
+        has at most 0.01 here is wrong about one in a hundred of the model's own texts.
+
+        Parameters
+        ----------
+        texts, samples, rng
+            As in `guess_number`.
+
+        Returns
+        -------
+        ndarray of float64, (n,), or a float for a single text
+            From 0 to 1.
+
+        Examples
+        --------
+        >>> model = charrnn.train.train(["anna", "hanna", "johanna"])
+        >>> usual, odd = model.percentile(["anna", "nnnnnnn"], samples=1000, rng=0)
+        >>> bool(usual > 0.1 > odd)
+        True
+        """
+        rank = ranking.Ranking(self, samples, rng)
+        return rank.percentile(ranking.score(self, texts, False, "impossible"))
 
     # Hidden units
 

@@ -1,6 +1,6 @@
 """Scoring: how probable a model finds a text.
 
-There is one loop, `losses`, which reads rows of a stream side by side; all else here chooses rows and adds up. It
+There is one loop, `blocks`, which reads rows of a stream side by side; all else here chooses rows and adds up. It
 knows what a text is, but nothing of training or drawing.
 """
 
@@ -20,6 +20,10 @@ from charrnn.text.decoding import code_point_blocks, gathered
 
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
+    from charrnn.text.vocabulary import Vocabulary
+
+#: Ranges of a stream, (start, stop), or an array (n, 2) of them.
+Rows = list[tuple[int, int]] | np.ndarray
 
 # Rows that are scored side by side, and steps of them that are scored in one call.
 ROWS = 64
@@ -106,45 +110,60 @@ def validation_loss(model: CharRNN, stream: corpus.Corpus, num_threads: int) -> 
 
 
 def losses(
-    model: CharRNN, stream: corpus.Corpus, rows: list[tuple[int, int]], num_threads: int | None = None
+    model: CharRNN, stream: corpus.Corpus, rows: Rows, num_threads: int | None = None
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield (row index, offset, losses in nats): the loss of each symbol of a row except the first, in blocks.
+    """Yield (row index, offset, losses in nats): the loss of each symbol of a row except the first, in blocks."""
+    for batch, at, found, counts in blocks(model, stream, rows, num_threads):
+        for row, count, column in zip(batch.tolist(), counts.tolist(), found.T, strict=True):
+            if count > 0:
+                yield row, at, column[:count]
 
-    A row is a range of the stream, (start, stop), which is read from a zero state: it has stop - start losses.
+
+def blocks(
+    model: CharRNN, stream: corpus.Corpus, rows: Rows, num_threads: int | None = None
+) -> Iterator[tuple[np.ndarray, int, np.ndarray, np.ndarray]]:
+    """Read rows of a stream side by side and yield (row indices (B,), offset, losses (T, B) in nats, counts (B,)).
+
+    A row is a range of the stream, (start, stop), which is read from a zero state: it has stop - start losses, one for
+    each symbol except the first. Of column b of a block the first counts[b], which may be none, are the row's own.
     """
-    bounds = np.array(rows, np.int64).reshape(-1, 2)
+    bounds = np.asarray(rows, np.int64).reshape(-1, 2)
     lengths = bounds[:, 1] - bounds[:, 0]
     order = np.argsort(-lengths, kind="stable")  # the longest first
     lengths = lengths[order]
     first, stop = 0, int(np.count_nonzero(lengths > 0))
+    engine, shape = None, (0, 0)
     while first < stop:
-        # Short rows many at a time; but none of less than half the length, which would wait for the others.
         length = int(lengths[first])
-        last = min(first + max(ROWS, ROWS * STEPS // length), int(np.count_nonzero(2 * lengths >= length)))
+        batch_size, seq_length = _batch_shape(length)
+        # None of less than half the length, which would wait for the others.
+        last = min(first + batch_size, int(np.count_nonzero(2 * lengths >= length)))
         batch, first = order[first:last], last
-        yield from _batch_losses(model, stream, batch, bounds[batch], length, num_threads)
+        starts, stops = bounds[batch].T
+        if len(batch) < batch_size:  # none follow of this shape
+            seq_length = min(length, STEPS * ROWS // len(batch))
+        if engine is None or shape != (seq_length, len(batch)):
+            shape = (seq_length, len(batch))
+            engine = model._engine(*shape, num_threads=num_threads)
+        engine.set_state(None)
+        for at in range(0, length, seq_length):
+            steps = np.arange(min(seq_length, length - at) + 1)
+            # A row that has ended goes on with its last symbol, and what that gives is left out.
+            symbols = stream.take(np.minimum(starts + at + steps[:, None], stops)).astype(np.int32)
+            found = engine.losses(symbols[:-1], symbols[1:])
+            yield batch, at, found, np.clip(stops - starts - at, 0, len(found))
 
 
-def _batch_losses(
-    model: CharRNN,
-    stream: corpus.Corpus,
-    batch: np.ndarray,
-    bounds: np.ndarray,
-    length: int,
-    num_threads: int | None,
-) -> Iterator[tuple[int, int, np.ndarray]]:
-    """The losses of the rows with these indices and bounds, of which the longest has `length` losses."""
-    starts, stops = bounds.T
-    engine = model._engine(min(length, STEPS * ROWS // len(batch)), len(batch), num_threads=num_threads)
-    for at in range(0, length, engine.seq_length):
-        steps = np.arange(min(engine.seq_length, length - at) + 1)
-        # A row that has ended goes on with its last symbol, and what that gives is left out.
-        symbols = stream.take(np.minimum(starts + at + steps[:, None], stops)).astype(np.int32)
-        found = engine.losses(symbols[:-1], symbols[1:])
-        counts = np.minimum(stops - starts - at, len(found)).tolist()
-        for row, count, column in zip(batch.tolist(), counts, found.T, strict=True):
-            if count > 0:
-                yield row, at, column[:count]
+def _batch_shape(length: int) -> tuple[int, int]:
+    """How many rows of this length are read side by side, and how many steps of them in one call.
+
+    There are few shapes, so that an engine and its memory serve many batches: short rows are many at a time, and twice
+    as many where they have half the length.
+    """
+    if length >= STEPS:
+        return ROWS, STEPS
+    halvings = (STEPS // length).bit_length() - 1
+    return ROWS << halvings, STEPS >> halvings
 
 
 def _rows(model: CharRNN, data: Any, encoding: str) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
@@ -179,11 +198,18 @@ def _text_rows(model: CharRNN, texts: list[Any]) -> tuple[corpus.Corpus, list[tu
 
     joined = "".join(text if isinstance(text, str) else text.decode("latin-1") for text in texts)
     symbols = gathered(vocabulary.encode_blocks(code_point_blocks(joined), place), vocabulary.dtype)
+    stream, rows = stream_of(vocabulary, symbols, np.diff(bounds))
+    return stream, list(map(tuple, rows.tolist()))
+
+
+def stream_of(vocabulary: Vocabulary, symbols: np.ndarray, lengths: np.ndarray) -> tuple[corpus.Corpus, np.ndarray]:
+    """The stream of texts of these lengths, whose symbols are joined, and the bounds (n, 2) of its rows."""
+    bounds = np.append(0, np.cumsum(lengths))
     starts, stops = bounds[:-1], bounds[1:] - 1
     if vocabulary.end is not None:
         symbols = np.insert(symbols, bounds, vocabulary.end)
-        starts, stops = starts + np.arange(len(texts)), stops + np.arange(len(texts)) + 2
-    return corpus.Corpus(vocabulary, symbols), list(zip(starts.tolist(), stops.tolist(), strict=True))
+        starts, stops = starts + np.arange(len(lengths)), stops + np.arange(len(lengths)) + 2
+    return corpus.Corpus(vocabulary, symbols), np.stack([starts, stops], 1)
 
 
 def _listed(name: str, texts: Any) -> list[Any]:

@@ -52,6 +52,11 @@ def model():
 
 
 @pytest.fixture(scope="module")
+def names():
+    return train(["hello", "world"], hidden_size=4, epochs=1, progress=False)
+
+
+@pytest.fixture(scope="module")
 def book(tmp_path_factory):
     path = tmp_path_factory.mktemp("book") / "book.txt"
     path.write_text("hello world")
@@ -167,6 +172,8 @@ STATES = [
     np.zeros((1, 1, 4), object),
     [[[0, 0, 0, 0]], [[0]]],
 ]
+FLAGS = [None, 0, 1, "yes"]
+RANKING = {"samples": integers(1), "rng": SAMPLING["rng"]}
 METHODS = {
     "sample": SAMPLING,
     "stream": SAMPLING,
@@ -174,17 +181,20 @@ METHODS = {
     "next_probs": {"prompt": PROMPTS},
     "evaluate": {"data": [None, 3, object(), "", "h", [], "hex"], "encoding": ENCODINGS},
     "log_prob": {"text": [None, 3, object(), [3], "hex", ["he", "x"]]},
+    "score": {"texts": [None, 3, object(), [3], "hex", ["he", "x"]], "per_char": FLAGS, "unknown": words()},
+    "guess_number": {"texts": [None, 3, object(), [3]], **RANKING, "with_error": FLAGS},
+    "percentile": {"texts": [None, 3, object(), [3]], **RANKING},
     "activations": {"text": [None, 3, object(), [], "hex"]},
     "forward": {"inputs": INPUTS, "state": STATES},
     "loss_and_grad": {"inputs": INPUTS, "targets": [*INPUTS, [[0, 1]]], "state": STATES},
     "save": {"path": [*PATHS, None]},
 }
-GOOD = {"n": 2, "data": "hello", "text": "hello", "inputs": [[0]], "targets": [[0]]}
+GOOD = {"n": 2, "data": "hello", "text": "hello", "texts": "hello", "inputs": [[0]], "targets": [[0]]}
 
 
 @pytest.mark.parametrize("method, name", [(method, name) for method in METHODS for name in METHODS[method]])
-def test_a_model_refuses_by_name(model, book, method, name):
-    function = getattr(model, method)
+def test_a_model_refuses_by_name(model, names, book, method, name):
+    function = getattr(names if method in ("guess_number", "percentile") else model, method)
     parameters = inspect.signature(function).parameters
     assert parameters.keys() >= METHODS[method].keys()
     good = {

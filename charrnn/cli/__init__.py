@@ -24,6 +24,7 @@ __all__ = ["main", "standard_library_text"]
 COMMANDS = {
     "train": "train a model on text",
     "sample": "draw text from a model",
+    "score": "write how probable a model finds each line",
     "evaluate": "measure how well a model predicts a text",
     "show": "colour a text by how a model reads it, on a page for the browser",
     "info": "show what is in a model file",
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         try:
             if isinstance(sys.stdout, io.TextIOWrapper):
-                sys.stdout.reconfigure(errors="backslashreplace", newline="\n")
+                sys.stdout.reconfigure(encoding=_output_encoding(), errors="backslashreplace", newline="\n")
             _parser(argv).parse_args(argv, args)
             code: int = args.run(args)
             return code
@@ -78,6 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return WRONG
     finally:
         _let_go_of_stdout()
+
+
+def _output_encoding() -> str | None:
+    """UTF-8 in files and pipes, whatever the locale; None for that of the terminal, or the one that was asked for."""
+    return None if sys.stdout.isatty() or os.environ.get("PYTHONIOENCODING") else "utf-8"
 
 
 def _let_go_of_stdout() -> None:
