@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from charrnn import files, hidden, kernels, ranking, sampling, scoring
-from charrnn.errors import as_array, choice, integer
+from charrnn.errors import as_array, choice, flag, integer
 from charrnn.options import shows
 from charrnn.parameters import CELLS, as_arrays, check_shapes, dtype_name, initialize, network_of
 from charrnn.sampling import LENGTH, SamplingOptions

@@ -181,7 +181,7 @@ METHODS = {
     "next_probs": {"prompt": PROMPTS},
     "evaluate": {"data": [None, 3, object(), "", "h", [], "hex"], "encoding": ENCODINGS},
     "log_prob": {"text": [None, 3, object(), [3], "hex", ["he", "x"]]},
-    "score": {"texts": [None, 3, object(), [3], "hex", ["he", "x"]], "per_char": FLAGS, "unknown": words()},
+    "score": {"texts": [None, 3, object(), [3]], "per_char": FLAGS, "unknown": words()},
     "guess_number": {"texts": [None, 3, object(), [3]], **RANKING, "with_error": FLAGS},
     "percentile": {"texts": [None, 3, object(), [3]], **RANKING},
     "activations": {"text": [None, 3, object(), [], "hex"]},
