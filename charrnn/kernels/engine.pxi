@@ -1,6 +1,4 @@
 # Engine: the buffers of a pass, its threads, and the calls that read symbols. Knows nothing of optimizers or drawing.
-import threading
-
 import numpy as np
 
 from charrnn.system import check_memory
@@ -18,7 +16,7 @@ from charrnn.kernels.pack cimport BLOCK_K, BLOCK_M, TILE_VECTORS, round_up
 from charrnn.kernels.parallel cimport MIN_ROWS_PER_THREAD, num_column_threads, poll
 from charrnn.kernels.simd cimport LANES, TILE_ROWS, real
 from charrnn.kernels.softmax cimport mean_loss
-from charrnn.kernels.threads cimport atomic_set, barrier_wait
+from charrnn.kernels.threads cimport atomic_set, barrier_wait, run_team
 from charrnn.kernels.work cimport Work, gate_rows_stride, memory_rows, pack_parameters, state_rows
 
 cdef enum:
@@ -65,7 +63,6 @@ cdef class Engine:
     cdef readonly double num_bytes  # of the buffer
     cdef real[::1] _parameters
     cdef real[::1] _gradients
-    cdef int threads            # of the running call
 
     def __init__(
         self,
@@ -118,6 +115,7 @@ cdef class Engine:
         cdef Sizes *s = &network.sizes
         cdef Py_ssize_t panel = TILE_VECTORS * LANES
         cdef double positions
+        memset(w, 0, sizeof(Work))
         self.network = network
         w.sizes = s[0]
         w.max_seq_length = w.seq_length = seq_length
@@ -268,39 +266,11 @@ cdef class Engine:
         """The state after the last step becomes the state before the first one."""
         carry_state(&self.work, 0, self.work.batch_size, False)
 
-    # Threads live for one call: nothing spins between calls, and a fork finds none.
-
     cdef _run(self):
         """Does work_share on num_threads threads; raises what Ctrl-C raised meanwhile."""
-        helpers = []
-        ready = threading.Event()
-        self.threads = 1
-        try:
-            for rank in range(1, self.num_threads):
-                helper = threading.Thread(target=self._help, args=(rank, ready), daemon=True)
-                try:
-                    helper.start()
-                except RuntimeError:    # no more threads to be had: the result is the same with fewer
-                    break
-                helpers.append(helper)
-            self.threads = 1 + len(helpers)
-        except BaseException:
-            self.threads = 0
-            raise
-        finally:
-            self.work.barrier.size = self.threads
-            ready.set()
         with nogil:
-            self.work_share(0, self.threads)
-        for helper in helpers:
-            helper.join()
+            run_team(self.num_threads, share_of_engine, <void *>self, &self.work.barrier)
         self._finish()
-
-    def _help(self, int rank, ready):
-        ready.wait()
-        if rank < self.threads:
-            with nogil:
-                self.work_share(rank, self.threads)
 
     cdef void work_share(self, int rank, int threads) noexcept nogil:
         pack_parameters(&self.work, rank, threads)
@@ -329,6 +299,10 @@ cdef inline void carry_over(real *before, const real *after, size_t size, bint r
         memset(before, 0, size)
     else:
         memcpy(before, after, size)
+
+
+cdef void share_of_engine(void *engine, int rank, int threads) noexcept nogil:
+    (<Engine>engine).work_share(rank, threads)
 
 
 cdef void look_at_signals(Work *w) noexcept nogil:

@@ -1,9 +1,9 @@
-"""What the threads of one training step share: a barrier, and a number that one sets and all read. See threads.h."""
+"""What the threads of one calculation share: their team, a barrier, and a number that one sets and all read."""
 
 cdef extern from "threads.h" nogil:
     ctypedef struct thread_barrier:
-        long size
-        long arrived
-        long generation
+        pass
+    ctypedef void (*thread_share)(void *work, int rank, int threads) noexcept nogil
     void barrier_wait(thread_barrier *barrier)
-    void atomic_set(long *number, long value)
+    void run_team(int threads, thread_share share, void *work, thread_barrier *barrier)
+    void atomic_set(int *number, int value)

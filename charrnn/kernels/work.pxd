@@ -61,7 +61,7 @@ cdef struct Work:
     double dropout
     uint64_t dropout_key        # of this step
     thread_barrier barrier
-    long interrupted
+    int interrupted
     double flops_since_signal_check
     void (*look_at_signals)(Work *w) noexcept nogil
     void *engine                # the Engine, which keeps the exception that look_at_signals raised
