@@ -17,8 +17,9 @@ def set_everywhere(name, value, replace=setattr):
 
 
 def give_every_thread_work(replace=setattr):
-    """From now on a step of a few operations is shared by as many threads as are asked for."""
+    """From now on a step of a few operations is shared by as many threads as are asked for, on however many CPUs."""
     set_everywhere("OPERATIONS_WORTH_A_THREAD", 1, replace)
+    set_everywhere("available_cpus", lambda: 1024, replace)
 
 
 def record_threads(replace):

@@ -339,6 +339,7 @@ def test_number_of_threads_comes_from_the_environment(monkeypatch):
     with pytest.raises(ValueError, match="CHARRNN_NUM_THREADS must be a whole number from 1 to 1024, got 'many'"):
         train("hello world")
     monkeypatch.setenv("CHARRNN_NUM_THREADS", "3")
+    monkeypatch.setattr(charrnn.system, "available_cpus", lambda: 8)
     assert charrnn.system.num_threads_or_default(None) == 3
     assert charrnn.system.num_threads_or_default(2) == 2
 

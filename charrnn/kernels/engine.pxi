@@ -1,4 +1,6 @@
 # Engine: the buffers of a pass, its threads, and the calls that read symbols. Knows nothing of optimizers or drawing.
+import threading
+
 import numpy as np
 
 from charrnn.system import check_memory
@@ -16,7 +18,7 @@ from charrnn.kernels.pack cimport BLOCK_K, BLOCK_M, TILE_VECTORS, round_up
 from charrnn.kernels.parallel cimport MIN_ROWS_PER_THREAD, num_column_threads, poll
 from charrnn.kernels.simd cimport LANES, TILE_ROWS, real
 from charrnn.kernels.softmax cimport mean_loss
-from charrnn.kernels.threads cimport atomic_set, barrier_wait, run_team
+from charrnn.kernels.threads cimport atomic_set, barrier_wait, run_team, seconds_now
 from charrnn.kernels.work cimport Work, gate_rows_stride, memory_rows, pack_parameters, state_rows
 
 cdef enum:
@@ -224,6 +226,7 @@ cdef class Engine:
         self._load(inputs, None)
         array = np.empty((N, V), DTYPE)
         cdef real[:, ::1] logits = array
+        self._begin()
         with nogil:
             pack_parameters(w, 0, 1)
             forward(w, 0, 1, 0, w.seq_length)
@@ -266,8 +269,14 @@ cdef class Engine:
         """The state after the last step becomes the state before the first one."""
         carry_state(&self.work, 0, self.work.batch_size, False)
 
+    cdef _begin(self):
+        """Before the work of a call: whether it is to look at signals, for which it would need Python's lock."""
+        self.work.sees_signals = threading.get_ident() == threading.main_thread().ident
+        self.work.signals_seen_at = seconds_now()
+
     cdef _run(self):
         """Does work_share on num_threads threads; raises what Ctrl-C raised meanwhile."""
+        self._begin()
         with nogil:
             run_team(self.num_threads, share_of_engine, <void *>self, &self.work.barrier)
         self._finish()

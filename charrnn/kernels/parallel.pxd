@@ -11,7 +11,7 @@ a product needs all of h[t-1], or of dz[t], and makes some columns of the next.
 from charrnn.kernels.cells cimport gates_of
 from charrnn.kernels.pack cimport TILE_VECTORS, panels_of
 from charrnn.kernels.simd cimport LANES, real
-from charrnn.kernels.threads cimport barrier_wait
+from charrnn.kernels.threads cimport barrier_wait, seconds_now
 from charrnn.kernels.work cimport Work, gate_rows_stride
 
 cdef enum:
@@ -19,6 +19,8 @@ cdef enum:
     MIN_ROWS_PER_THREAD = 4
     # They do so only if a step has this much work for each of them: some ten times what a barrier costs.
     MIN_FLOPS_PER_COLUMN_THREAD = 300_000
+    # Between two looks at the clock, which take some 30 ns: a few dozen microseconds.
+    FLOPS_PER_CLOCK = 2_000_000
 
 
 # The part of steps t0 ... t1 that one thread computes: rows b0 ... b1, units first ... stop.
@@ -85,9 +87,15 @@ cdef inline bint should_stop(Work *w, Part *part) noexcept nogil:
 
 
 cdef inline void poll(Work *w, int rank, double operations) noexcept nogil:
-    """Lets the first thread see Ctrl-C now and then, however large a step is."""
-    if rank == 0:
-        w.flops_since_signal_check += operations
-        if w.flops_since_signal_check > 1e9:
-            w.flops_since_signal_check = 0
-            w.look_at_signals(w)
+    """Lets the first thread see Ctrl-C ten times a second, however large or small a step is."""
+    cdef double now
+    if rank != 0 or not w.sees_signals:
+        return
+    w.flops_since_clock += operations
+    if w.flops_since_clock < FLOPS_PER_CLOCK:
+        return
+    w.flops_since_clock = 0
+    now = seconds_now()
+    if now - w.signals_seen_at > 0.1:
+        w.signals_seen_at = now
+        w.look_at_signals(w)

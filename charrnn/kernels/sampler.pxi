@@ -1,14 +1,16 @@
 # Sampler: an engine that draws symbols, one at a time in each of its rows.
 import numpy as np
 
+from libc.math cimport log2
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
 from charrnn.kernels.forward cimport forward
 from charrnn.kernels.network cimport Head, head_of
 from charrnn.kernels.pack cimport matrix, pack, packed, round_up
+from charrnn.kernels.parallel cimport poll
 from charrnn.kernels.product cimport multiply
-from charrnn.kernels.sampling cimport Candidate, Distribution, draw, probability_weights
+from charrnn.kernels.sampling cimport Candidate, Distribution, draw, is_filtered, probability_weights
 from charrnn.kernels.simd cimport real
 from charrnn.kernels.work cimport Work, pack_parameters, state_rows
 
@@ -20,6 +22,7 @@ cdef class Sampler(Engine):
     cdef const real **bias_rows     # (B)
     cdef Py_ssize_t logits_stride
     cdef Distribution distribution
+    cdef bint sorts                 # whether the distribution asks for the most probable symbols
     cdef uint8_t[::1] _candidates
     cdef double[::1] _cumulative
 
@@ -42,6 +45,7 @@ cdef class Sampler(Engine):
         self._cumulative = np.zeros(V)
         self.distribution = Distribution(temperature, top_k, top_p, <Candidate *>&self._candidates[0],
                                          &self._cumulative[0])
+        self.sorts = is_filtered(V, &self.distribution)
         pack_parameters(w, 0, 1)
         pack(H, V, matrix(head.weight, 1, w.sizes.stride), self.logits_panels)
         for b in range(batch_size):
@@ -58,6 +62,7 @@ cdef class Sampler(Engine):
     def feed(self, const int[:, ::1] inputs not None):
         """Read (T, B) symbols; what `draw` and `weights` say next is what follows them."""
         cdef Py_ssize_t t, b
+        self._begin()
         with nogil:
             for t in range(inputs.shape[0]):
                 memcpy(self.work.inputs, &inputs[t, 0], self.work.batch_size * sizeof(int))
@@ -67,6 +72,8 @@ cdef class Sampler(Engine):
             self.compute_logits()
             for b in range(self.work.batch_size):
                 self.compute_weights(b)
+                if self.work.interrupted:
+                    break
         self._finish()
 
     def weights(self):
@@ -84,6 +91,7 @@ cdef class Sampler(Engine):
         """Draw symbols in the only row, each from what precedes it, until there are so many or one is END; how many."""
         cdef Py_ssize_t t = 0
         check_length("symbols of a step", self.work.batch_size, 1)
+        self._begin()
         with nogil:
             while t < symbols.shape[0]:
                 self.work.inputs[0] = symbols[t] = self.one_symbol(0, next_double, bit_generator)
@@ -113,6 +121,7 @@ cdef class Sampler(Engine):
         cdef Py_ssize_t[::1] text_of = np.full(B, -1, np.intp)  # -1 for a row that has none
         cdef Py_ssize_t[::1] drawn = np.zeros(B, np.intp)       # symbols of it; negative while the prompt is read
         check_length("lengths", lengths.shape[0], n)
+        self._begin()
         with nogil:
             while done < n and not w.interrupted:
                 for b in range(B):
@@ -161,6 +170,9 @@ cdef class Sampler(Engine):
 
     cdef void compute_weights(self, Py_ssize_t b) noexcept nogil:
         """A row's logits become weights, the distribution of its next symbol."""
+        cdef double V = self.work.sizes.vocab_size
+        # The product that made them, exp and the cumulative sum, and what qsort does.
+        poll(&self.work, 0, V * (2 * self.work.sizes.hidden_size + 40 + (30 * log2(V) if self.sorts else 0)))
         probability_weights(self.work.sizes.vocab_size, &self.distribution, self.row_logits + b * self.logits_stride)
 
     cdef int one_symbol(self, Py_ssize_t b, size_t next_double, size_t bit_generator) noexcept nogil:

@@ -24,6 +24,11 @@ cdef struct Distribution:
     double *cumulative          # scratch (V)
 
 
+cdef inline bint is_filtered(Py_ssize_t vocab_size, Distribution *d) noexcept nogil:
+    """Whether some symbols are left out, for which all have to be sorted."""
+    return 0 < d.top_k < vocab_size or d.top_p < 1
+
+
 cdef inline int more_probable_first(const void *left, const void *right) noexcept nogil:
     # NaN comes last: qsort may leave its array where a comparison contradicts another.
     cdef const Candidate *a = <const Candidate *>left
@@ -57,7 +62,7 @@ cdef inline void probability_weights(
 ) noexcept nogil:
     cdef Py_ssize_t v, best = 0
     cdef real maximum = largest(vocab_size, x)
-    cdef bint filtered = 0 < d.top_k < vocab_size or d.top_p < 1
+    cdef bint filtered = is_filtered(vocab_size, d)
     # Bounded, so that 0 times it is 0.
     cdef double bound = 1e300 if REAL_IS_DOUBLE else 1e37
     cdef real inverse_temperature = <real>min(1 / d.temperature if d.temperature > 0 else 0.0, bound)

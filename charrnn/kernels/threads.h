@@ -21,6 +21,7 @@
 #else
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 #if defined(__linux__)
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -178,6 +179,18 @@ static inline void barrier_wait(thread_barrier *barrier)
     if (atomic_get(&barrier->patient))
         atomic_set(&barrier->patient, 0);
     sleep_while(&barrier->generation, generation);
+}
+
+/* A clock that never goes back; its zero means nothing. */
+static inline double seconds_now(void)
+{
+#if defined(_WIN32)
+    return GetTickCount64() * 1e-3;
+#else
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + now.tv_nsec * 1e-9;
+#endif
 }
 
 /* The team. */

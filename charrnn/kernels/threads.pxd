@@ -1,4 +1,4 @@
-"""What the threads of one calculation share: their team, a barrier, and a number that one sets and all read."""
+"""What the threads of one calculation share: their team, a barrier, an interrupt flag, and a clock."""
 
 cdef extern from "threads.h" nogil:
     ctypedef struct thread_barrier:
@@ -7,3 +7,4 @@ cdef extern from "threads.h" nogil:
     void barrier_wait(thread_barrier *barrier)
     void run_team(int threads, thread_share share, void *work, thread_barrier *barrier)
     void atomic_set(int *number, int value)
+    double seconds_now()

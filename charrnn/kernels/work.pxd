@@ -62,7 +62,9 @@ cdef struct Work:
     uint64_t dropout_key        # of this step
     thread_barrier barrier
     int interrupted
-    double flops_since_signal_check
+    bint sees_signals           # whether the call is in Python's main thread: no other one handles signals
+    double signals_seen_at      # seconds_now() of the last look at them
+    double flops_since_clock
     void (*look_at_signals)(Work *w) noexcept nogil
     void *engine                # the Engine, which keeps the exception that look_at_signals raised
 
