@@ -16,6 +16,8 @@ function.
     lstm    i, f, o = sigma(W_i x + b_i + W_h h_prev + b_h)    g = tanh(W_ig x + b_ig + W_hg h_prev + b_hg)
             c = f c_prev + i g    h = o tanh(c)
 
+Where there is a mask (B, H), as of recurrent dropout, it multiplies h_prev in every W h_prev, and nowhere else.
+
 A backward stands under its forward; dx is the gradient of the loss with respect to x. Parameters and
 gradients are dicts with the names and shapes of torch.nn.RNN, GRU or LSTM (as `rnn`), whose order of gates is
 r, z, n and i, f, g, o, and torch.nn.Linear (as `head`).
@@ -31,6 +33,7 @@ import numpy as np
 
 Array = np.ndarray
 Params = dict[str, Array]
+Mask = Array | float
 
 LARGEST = np.finfo(np.float64).max
 
@@ -45,37 +48,45 @@ def sigmoid(x: Array) -> Array:
 
 
 def sums_forward(
-    x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
+    x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array, mask: Mask = 1.0
 ) -> tuple[Array, Array]:
-    """W_ih x + b_ih and W_hh h_prev + b_hh, (B, G H)."""
-    return x @ weight_ih.T + bias_ih, h_prev @ weight_hh.T + bias_hh
+    """W_ih x + b_ih and W_hh (mask h_prev) + b_hh, (B, G H)."""
+    return x @ weight_ih.T + bias_ih, (mask * h_prev) @ weight_hh.T + bias_hh
 
 
 def sums_backward(
-    da: Array, db: Array, x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array
+    da: Array, db: Array, x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, mask: Mask = 1.0
 ) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh of a = W_ih x + b_ih and b = W_hh h_prev + b_hh."""
-    return da @ weight_ih, db @ weight_hh, da.T @ x, db.T @ h_prev, da.sum(axis=0), db.sum(axis=0)
+    """dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh of a = W_ih x + b_ih and b = W_hh (mask h_prev) + b_hh."""
+    dh_prev, dweight_hh = mask * (db @ weight_hh), db.T @ (mask * h_prev)
+    return da @ weight_ih, dh_prev, da.T @ x, dweight_hh, da.sum(axis=0), db.sum(axis=0)
 
 
 def rnn_cell_forward(
-    x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
+    x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array, mask: Mask = 1.0
 ) -> Array:
     """h (B, H) = tanh(a + b), with x (B, input) and h_prev (B, H)."""
-    a, b = sums_forward(*float64(x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh))
+    a, b = sums_forward(*float64(x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh, mask))
     return np.tanh(a + b)
 
 
 def rnn_cell_backward(
-    dh: Array, x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
+    dh: Array,
+    x: Array,
+    h_prev: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array,
+    bias_hh: Array,
+    mask: Mask = 1.0,
 ) -> tuple[Array, ...]:
     """dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh.
 
     tanh'(s) = 1 - tanh(s)^2, so da = db = dh (1 - h^2).
     """
-    dh, *inputs = float64(dh, x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh)
+    dh, *inputs = float64(dh, x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh, mask)
     da = dh * (1 - rnn_cell_forward(*inputs) ** 2)
-    return sums_backward(da, da, *inputs[:4])
+    return sums_backward(da, da, *inputs[:4], mask)
 
 
 def gru_gates(*inputs: Array) -> tuple[Array, Array, Array, Array]:
@@ -86,29 +97,36 @@ def gru_gates(*inputs: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def gru_cell_forward(
-    x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
+    x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array, mask: Mask = 1.0
 ) -> Array:
     """h (B, H) = (1 - z) n + z h_prev, with x (B, input) and h_prev (B, H)."""
-    x, h_prev, *weights = float64(x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh)
+    x, h_prev, *weights = float64(x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh, mask)
     _, z, n, _ = gru_gates(x, h_prev, *weights)
     return (1 - z) * n + z * h_prev
 
 
 def gru_cell_backward(
-    dh: Array, x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
+    dh: Array,
+    x: Array,
+    h_prev: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array,
+    bias_hh: Array,
+    mask: Mask = 1.0,
 ) -> tuple[Array, ...]:
     """dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh.
 
     sigma'(s) = sigma(s) (1 - sigma(s)); r acts through n = tanh(a_n + r b_n); h_prev acts through the gates, and z of
     it by itself.
     """
-    dh, x, h_prev, *weights = float64(dh, x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh)
+    dh, x, h_prev, *weights = float64(dh, x, h_prev, weight_ih, weight_hh, bias_ih, bias_hh, mask)
     r, z, n, b_n = gru_gates(x, h_prev, *weights)
     da_n = dh * (1 - z) * (1 - n**2)
     da_z = dh * (h_prev - n) * z * (1 - z)
     da_r = da_n * b_n * r * (1 - r)
     da, db = np.hstack([da_r, da_z, da_n]), np.hstack([da_r, da_z, da_n * r])
-    dx, dh_prev, *dweights = sums_backward(da, db, x, h_prev, *weights[:2])
+    dx, dh_prev, *dweights = sums_backward(da, db, x, h_prev, *weights[:2], mask)
     return dx, dh_prev + dh * z, *dweights
 
 
@@ -119,10 +137,17 @@ def lstm_gates(*inputs: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def lstm_cell_forward(
-    x: Array, h_prev: Array, c_prev: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
+    x: Array,
+    h_prev: Array,
+    c_prev: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array,
+    bias_hh: Array,
+    mask: Mask = 1.0,
 ) -> tuple[Array, Array]:
     """h (B, H) = o tanh(c) and c (B, H) = f c_prev + i g, with x (B, input), h_prev and c_prev (B, H)."""
-    x, h_prev, c_prev, *weights = float64(x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh)
+    x, h_prev, c_prev, *weights = float64(x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh, mask)
     i, f, g, o = lstm_gates(x, h_prev, *weights)
     c = f * c_prev + i * g
     return o * np.tanh(c), c
@@ -138,18 +163,20 @@ def lstm_cell_backward(
     weight_hh: Array,
     bias_ih: Array,
     bias_hh: Array,
+    mask: Mask = 1.0,
 ) -> tuple[Array, ...]:
     """dx, dh_prev, dc_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh.
 
     c acts by itself, which gives the dc handed in, and through h = o tanh(c).
     """
-    dh, dc, x, h_prev, c_prev, *weights = float64(dh, dc, x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh)
+    given = (dh, dc, x, h_prev, c_prev, weight_ih, weight_hh, bias_ih, bias_hh, mask)
+    dh, dc, x, h_prev, c_prev, *weights = float64(*given)
     i, f, g, o = lstm_gates(x, h_prev, *weights)
     tanh_c = np.tanh(f * c_prev + i * g)
     dc = dc + dh * o * (1 - tanh_c**2)
     da_i, da_f, da_g = dc * g * i * (1 - i), dc * c_prev * f * (1 - f), dc * i * (1 - g**2)
     da = np.hstack([da_i, da_f, da_g, dh * tanh_c * o * (1 - o)])
-    dx, dh_prev, *dweights = sums_backward(da, da, x, h_prev, *weights[:2])
+    dx, dh_prev, *dweights = sums_backward(da, da, x, h_prev, *weights[:2], mask)
     return dx, dh_prev, dc * f, *dweights
 
 
@@ -188,17 +215,17 @@ def state_shape(params: Params, batch_size: int) -> tuple[int, ...]:
     return shape if S == 1 else (S, *shape)
 
 
-def layer_forward(cell: Cell, x: Array, ends: Array, state: Array, *weights: Array) -> tuple[Array, Array]:
+def layer_forward(cell: Cell, x: Array, ends: Array, mask: Mask, state: Array, *weights: Array) -> tuple[Array, Array]:
     """The state (T, S, B, H) after each step and before it: that after the last one, or zero where ends[t, b]."""
     states, states_prev = np.empty((2, len(x), *state.shape))
     for t in range(len(x)):
         states_prev[t] = np.where(ends[t, :, None], 0, state)
-        states[t] = state = np.reshape(cell.forward(x[t], *states_prev[t], *weights), state.shape)
+        states[t] = state = np.reshape(cell.forward(x[t], *states_prev[t], *weights, mask), state.shape)
     return states, states_prev
 
 
 def layer_backward(
-    cell: Cell, dh: Array, x: Array, ends: Array, states_prev: Array, *weights: Array
+    cell: Cell, dh: Array, x: Array, ends: Array, mask: Mask, states_prev: Array, *weights: Array
 ) -> tuple[Array, list[Array]]:
     """dx (T, B, input) and the gradients of the weights: backpropagation through time.
 
@@ -208,7 +235,7 @@ def layer_backward(
     dx, dweights, dstate = np.empty(x.shape), [0] * len(weights), np.zeros(states_prev.shape[1:])
     for t in reversed(range(len(x))):
         dstate[0] += dh[t]
-        dx[t], *d = cell.backward(*dstate, x[t], *states_prev[t], *weights)
+        dx[t], *d = cell.backward(*dstate, x[t], *states_prev[t], *weights, mask)
         dstate = np.where(ends[t, :, None], 0, d[: cell.S])
         dweights = [total + dweight for total, dweight in zip(dweights, d[cell.S :], strict=True)]
     return dx, dweights
@@ -264,7 +291,12 @@ def layer_params(params: Params, layer: int) -> list[Array]:
 
 
 def layers_forward(
-    params: Params, inputs: Array, state: Array | None, end: int | None, dropout_masks: Sequence[Array] | None
+    params: Params,
+    inputs: Array,
+    state: Array | None,
+    end: int | None,
+    dropout_masks: Sequence[Array] | None,
+    recurrent_masks: Sequence[Array] | None,
 ) -> tuple[list[Array], Array, Array, list[Array]]:
     """xs into each layer and the head, ends (T, B) where the input is END, the last state, each layer's states_prev."""
     V, cell = len(params["head.weight"]), CELLS[cell_name(params)]
@@ -275,7 +307,8 @@ def layers_forward(
     state = state.reshape(cell.S, *shape[-3:])
     xs, states_prev = [np.eye(V)[inputs]], []
     for layer in range(num_layers(params)):
-        states, prev = layer_forward(cell, xs[layer], ends, state[:, layer], *layer_params(params, layer))
+        mask = 1.0 if recurrent_masks is None else recurrent_masks[layer]
+        states, prev = layer_forward(cell, xs[layer], ends, mask, state[:, layer], *layer_params(params, layer))
         state[:, layer] = states[-1]
         states_prev.append(prev)
         xs.append(states[:, 0] if dropout_masks is None else states[:, 0] * dropout_masks[layer])
@@ -288,7 +321,7 @@ def forward(params: Params, inputs: Array, state: Array | None = None, end: int 
     state is that before the first step, by default zero. Where inputs[t, b] == end, the state of every layer
     of row b is zero before step t.
     """
-    xs, _, state, _ = layers_forward(params, inputs, state, end, None)
+    xs, _, state, _ = layers_forward(params, inputs, state, end, None, None)
     return head_forward(xs[-1], params["head.weight"], params["head.bias"]), state
 
 
@@ -299,14 +332,17 @@ def loss_and_grad(
     state: Array | None = None,
     end: int | None = None,
     dropout_masks: Sequence[Array] | None = None,
+    recurrent_masks: Sequence[Array] | None = None,
 ) -> tuple[float, Params, Array]:
     """The loss, its gradient by every parameter, and the state after the last step.
 
     The given state is a constant. dropout_masks are L arrays (T, B, H) of 0 and 1 / (1 - dropout): a layer's
-    multiplies what it hands up, to the next layer or the head, and not what it hands on in time.
+    multiplies what it hands up, to the next layer or the head, and not what it hands on in time. recurrent_masks are L
+    arrays (B, H) of 0 and 1 / (1 - recurrent_dropout): a layer's multiplies h of every step before as it enters W_hh,
+    and not the h that a GRU's z keeps.
     """
     cell = CELLS[cell_name(params)]
-    xs, ends, state, states_prev = layers_forward(params, inputs, state, end, dropout_masks)
+    xs, ends, state, states_prev = layers_forward(params, inputs, state, end, dropout_masks, recurrent_masks)
     logits = head_forward(xs[-1], params["head.weight"], params["head.bias"])
     rows, targets = logits.reshape(-1, logits.shape[-1]), np.ravel(targets)
     loss = cross_entropy_forward(rows, targets)
@@ -316,7 +352,9 @@ def loss_and_grad(
     dx, grads["head.weight"], grads["head.bias"] = head_backward(dlogits, xs[-1], params["head.weight"])
     for layer in reversed(range(num_layers(params))):
         dh = dx if dropout_masks is None else dx * dropout_masks[layer]
-        dx, dweights = layer_backward(cell, dh, xs[layer], ends, states_prev[layer], *layer_params(params, layer))
+        mask = 1.0 if recurrent_masks is None else recurrent_masks[layer]
+        layer_args = xs[layer], ends, mask, states_prev[layer], *layer_params(params, layer)
+        dx, dweights = layer_backward(cell, dh, *layer_args)
         grads |= {f"rnn.{name}_l{layer}": dweight for name, dweight in zip(WEIGHTS, dweights, strict=True)}
     return loss, {name: grads[name] for name in params}, state
 
@@ -354,6 +392,11 @@ def adam(g: Array, m: Array, s: Array, step: int, beta1=0.9, beta2=0.999, eps=1e
     return m / (1 - beta1**step) / (np.sqrt(s / (1 - beta2**step)) + eps), m, s
 
 
+def average_update(average: Params, params: Params, share: float) -> Params:
+    """average + share (params - average)."""
+    return {name: average[name] + share * (params[name] - average[name]) for name in params}
+
+
 class Optimizer:
     """params := (1 - learning_rate weight_decay) params - learning_rate direction
 
@@ -388,13 +431,22 @@ def hash32(x: Array) -> Array:
     return x ^ (x >> np.uint32(16))
 
 
-def dropout_masks(seed: int, step: int, L: int, T: int, B: int, H: int, dropout: float) -> Array:
-    """(L, T, B, H) of 0 and 1 / (1 - dropout): the hash of seed, update, layer, position, row and unit decides."""
+def mask_rows(seed: int, step: int, rows: Array, H: int, dropout: float) -> Array:
+    """(..., H) of 0 and 1 / (1 - dropout) for rows (...): the hash of seed, update, row and unit decides."""
     key = np.array([seed ^ step << 32], np.uint64)
     low, high = key.astype(np.uint32), (key >> np.uint64(32)).astype(np.uint32)
-    rows = np.arange(L * T * B, dtype=np.uint32).reshape(L, T, B, 1)
-    units = hash32(hash32(low + hash32(high + hash32(rows))) + np.arange(H, dtype=np.uint32))
+    units = hash32(hash32(low + hash32(high + hash32(rows[..., None]))) + np.arange(H, dtype=np.uint32))
     return (units >= int(dropout * 2**32)) / (1 - dropout)
+
+
+def dropout_masks(seed: int, step: int, L: int, T: int, B: int, H: int, dropout: float) -> Array:
+    """(L, T, B, H) of the outputs: a row for each layer, position and reader."""
+    return mask_rows(seed, step, np.arange(L * T * B, dtype=np.uint32).reshape(L, T, B), H, dropout)
+
+
+def recurrent_masks(seed: int, step: int, L: int, B: int, H: int, dropout: float) -> Array:
+    """(L, B, H) of h as it enters W_hh: a row for each layer and reader, counted down from 2^32 - 1."""
+    return mask_rows(seed, step, ~np.arange(L * B, dtype=np.uint32).reshape(L, B), H, dropout)
 
 
 class Chunk(NamedTuple):
@@ -432,14 +484,16 @@ def training(
     max_norm: float = np.inf,
     max_value: float = np.inf,
     dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
     seed: int = 0,
     end: int | None = None,
 ) -> Iterator[Update]:
     """Truncated BPTT, an update for each chunk: the state is carried on, and zero where an epoch begins."""
     state, L, H = None, num_layers(params), params["head.weight"].shape[1]
     for step, (chunk, learning_rate) in enumerate(zip(batches, learning_rates, strict=False), 1):
-        masks = dropout_masks(seed, step, L, *chunk.inputs.shape, H, dropout) if dropout else None
-        loss, grads, state = loss_and_grad(params, chunk.inputs, chunk.targets, state, end, masks)
+        T, B = chunk.inputs.shape
+        masks = dropout_masks(seed, step, L, T, B, H, dropout), recurrent_masks(seed, step, L, B, H, recurrent_dropout)
+        loss, grads, state = loss_and_grad(params, chunk.inputs, chunk.targets, state, end, *masks)
         grads, norm = clip_norm(grads, max_norm)
         params = optimizer.update(params, clip_value(grads, max_value), learning_rate)
         state = np.zeros_like(state) if chunk.last else state

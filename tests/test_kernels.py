@@ -647,6 +647,7 @@ class Task:
     clip_norm: float = np.inf
     clip_value: float = np.inf
     dropout: float = 0.0
+    recurrent_dropout: float = 0.0
     seed: int = 0
     constants: dict[str, float] = field(default_factory=dict)
 
@@ -682,11 +683,21 @@ CONSTANTS = {"momentum": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 class Training:
     """A Trainer with all that it works on."""
 
-    def __init__(self, kernels: ModuleType, task: Task, num_threads: int = 1, codes_dtype: str = "uint16") -> None:
+    def __init__(
+        self,
+        kernels: ModuleType,
+        task: Task,
+        num_threads: int = 1,
+        codes_dtype: str = "uint16",
+        *,
+        average: np.ndarray | None = None,
+        with_average: bool = True,
+    ) -> None:
         self.network = network_of(kernels, task.params)
         self.parameters = arena_of(self.network, task.params, kernels.DTYPE)
         self.moments, self.squares = np.zeros_like(self.parameters), np.zeros_like(self.parameters)
-        names = ("optimizer", "weight_decay", "clip_norm", "clip_value", "dropout", "seed", "end")
+        self.average = np.zeros_like(self.parameters) if average is None else average
+        names = ("optimizer", "weight_decay", "clip_norm", "clip_value", "dropout", "recurrent_dropout", "seed", "end")
         self.trainer = kernels.Trainer(
             self.network,
             self.parameters,
@@ -694,6 +705,7 @@ class Training:
             task.batch_size,
             moments=self.moments,
             squares=self.squares,
+            average=self.average if with_average else None,
             num_threads=num_threads,
             **{name: getattr(task, name) for name in names},
             **CONSTANTS | task.constants,
@@ -704,10 +716,11 @@ class Training:
             codes, table[of_symbol] = of_symbol[task.symbols], np.arange(256)
         self.trainer.read(codes, table, task.starts.astype(np.int64), task.length, task.period)
 
-    def train(self, learning_rates: list[float]) -> np.ndarray:
+    def train(self, learning_rates: list[float], average_shares: list[float] | None = None) -> np.ndarray:
         """The losses of the steps made."""
         losses = np.full(len(learning_rates), np.nan)
-        steps = self.trainer.train(np.array(learning_rates, np.float64), losses)
+        shares = None if average_shares is None else np.array(average_shares, np.float64)
+        steps = self.trainer.train(np.array(learning_rates, np.float64), losses, shares)
         assert np.isnan(losses[steps:]).all()
         return losses[:steps]
 
@@ -717,7 +730,7 @@ class Training:
     def everything(self) -> bytes:
         trainer = self.trainer
         counts = [trainer.step, trainer.position, trainer.passes]
-        arrays = [self.parameters, self.moments, self.squares, trainer.get_state()]
+        arrays = [self.parameters, self.moments, self.squares, self.average, trainer.get_state()]
         return bits(*arrays, counts, [trainer.last_loss, trainer.last_norm])
 
 
@@ -735,6 +748,7 @@ def reference_training(task: Task, learning_rates: list[float]) -> tuple[referen
             max_norm=task.clip_norm,
             max_value=task.clip_value,
             dropout=task.dropout,
+            recurrent_dropout=task.recurrent_dropout,
             seed=task.seed,
             end=None if task.end < 0 else task.end,
         )
@@ -762,8 +776,16 @@ TASKS = {
     "lstm": text_task(H=33, B=7, cell="lstm", dropout=0.3, seed=5, clip_norm=0.5, weight_decay=0.3),
     "documents by gru": documents_task("gru", dropout=0.6, seed=7, optimizer="sgd"),
     "documents by lstm": documents_task("lstm", dropout=0.6, seed=7, optimizer="sgd"),
+    "recurrent dropout": text_task(recurrent_dropout=0.4, seed=2**63 + 12345),
+    "recurrent dropout, documents": documents_task(recurrent_dropout=0.3, dropout=0.2, seed=7, optimizer="sgd"),
+    "recurrent dropout, gru": documents_task("gru", recurrent_dropout=0.3, dropout=0.2, seed=7, optimizer="sgd"),
+    "recurrent dropout, lstm": documents_task("lstm", recurrent_dropout=0.3, dropout=0.2, seed=7, optimizer="sgd"),
+    "recurrent dropout, 3 layers": text_task(
+        H=65, L=3, B=7, cell="gru", recurrent_dropout=0.1, optimizer="sgd", clip_norm=0.5, seed=5
+    ),
 }
-GATED = ("gru", "lstm", "documents by gru", "documents by lstm")
+RECURRENT_DROPOUT = tuple(name for name in TASKS if name.startswith("recurrent dropout"))
+GATED = ("gru", "lstm", "documents by gru", "documents by lstm", *RECURRENT_DROPOUT)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -804,6 +826,19 @@ def test_trainer_gives_the_same_bits_for_any_number_of_threads_and_of_steps_a_ca
         result = bits(*losses) + training.everything()
         expected = expected or result
         assert result == expected, (num_threads, steps)
+
+
+@every_cell
+def test_threads_that_share_the_columns_of_a_step_drop_the_same_units(kernels, cell):
+    size = {"rnn": 900, "gru": 520, "lstm": 450}[cell]
+    for B, H, L in ((1, size, 1), (4, size // 2 + 3, 2)):
+        task = text_task(H, L, B, cell, dropout=0.2, recurrent_dropout=0.3, optimizer="sgd", seed=3)
+        expected = None
+        for num_threads in (1, 2, 5):
+            training = Training(kernels, task, num_threads)
+            result = bits(training.train(LEARNING_RATES[:2])) + training.everything()
+            expected = expected or result
+            assert result == expected, (H, num_threads)
 
 
 def test_trainer_counts_steps_position_and_passes(kernels):
@@ -865,6 +900,71 @@ def test_views_share_the_arena_and_do_not_overlap(kernels, cell):
         assert arena.sum() == sum(int(np.prod(shape)) for shape in shapes.values())
 
 
+# Average
+
+#: Nine steps: a copy, moves of several sizes, and steps that are left out.
+AVERAGE_SHARES = [1.0, 0.5, 1 / 3, 0.0, 0.25, 0.0, 1e-3, 1.0, 0.7]
+
+
+@pytest.mark.parametrize("name", ["adam with all settings", "more than 4096 parameters", "recurrent dropout, lstm"])
+def test_average_is_that_of_the_reference_after_every_step(kernels, name):
+    training = Training(kernels, TASKS[name])
+    average = training.params()
+    tolerance = 1e-14 if kernels.DTYPE == np.float64 else 1e-6
+    for learning_rate, share in zip(LEARNING_RATES, AVERAGE_SHARES, strict=True):
+        training.train([learning_rate], [share])
+        average = reference.average_update(average, training.params(), share)
+        for parameter, value in params_of(training.network, training.average).items():
+            assert_close(value, average[parameter], tolerance, parameter)
+
+
+def test_average_of_share_one_has_the_bits_of_the_parameters_and_of_share_zero_its_own(kernels):
+    training = Training(kernels, TASKS["gru"])
+    training.train(LEARNING_RATES[:3], [0.3, 0.5, 1.0])
+    assert bits(training.average) == bits(training.parameters)
+    before = bits(training.average)
+    training.train(LEARNING_RATES[3:5], [0.0, 0.0])
+    assert bits(training.average) == before != bits(training.parameters)
+    training.train(LEARNING_RATES[5:7])
+    assert bits(training.average) == before
+
+
+@pytest.mark.parametrize("name", ["adam", "more than 4096 parameters"])
+def test_average_changes_no_bit_of_the_training_and_does_not_depend_on_threads_or_calls(kernels, name):
+    plain = Training(kernels, TASKS[name])
+    losses = plain.train(LEARNING_RATES)
+    expected = None
+    for num_threads, steps in ((1, 9), (1, 2), (2, 9), (3, 4), (5, 1)):
+        training = Training(kernels, TASKS[name], num_threads)
+        for i in range(0, len(LEARNING_RATES), steps):
+            call = training.train(LEARNING_RATES[i : i + steps], AVERAGE_SHARES[i : i + steps])
+            assert bits(call) == bits(losses[i : i + steps])
+        expected = expected or bits(training.average)
+        assert bits(training.average) == expected, (num_threads, steps)
+        for arena in ("parameters", "moments", "squares"):
+            assert bits(getattr(training, arena)) == bits(getattr(plain, arena))
+
+
+def test_average_stays_where_a_step_is_refused(kernels):
+    training = Training(kernels, TASKS["adam"])
+    training.train([0.01], [1.0])
+    before = bits(training.average)
+    training.parameters[:] = np.nan
+    assert len(training.train([0.01], [0.5])) == 0
+    assert bits(training.average) == before
+
+
+def test_average_shares_of_another_length_or_without_an_average_are_errors(kernels):
+    training, rates = Training(kernels, TASKS["adam"]), np.full(2, 0.01)
+    with pytest.raises(ValueError, match="average_shares must have length 2"):
+        training.trainer.train(rates, np.zeros(2), np.zeros(3))
+    without = Training(kernels, TASKS["adam"], with_average=False)
+    with pytest.raises(ValueError, match="average_shares must be None for a trainer that was given no average"):
+        without.trainer.train(rates, np.zeros(2), np.zeros(2))
+    with pytest.raises(ValueError, match="average must have length"):
+        Training(kernels, TASKS["adam"], average=np.zeros(3, kernels.DTYPE))
+
+
 # Dropout
 
 
@@ -886,6 +986,7 @@ def test_dropout_of_a_unit_says_nothing_of_another_layer_step_row_unit_or_seed()
         "unit": masks[..., 1:] * masks[..., :-1],
         "step": masks * (reference.dropout_masks(seed=3, step=2, L=2, T=50, B=20, H=500, dropout=0.5) - 1),
         "seed": masks * (reference.dropout_masks(seed=4, step=1, L=2, T=50, B=20, H=500, dropout=0.5) - 1),
+        "recurrence": masks * (reference.recurrent_masks(seed=3, step=1, L=2, B=20, H=500, dropout=0.5)[:, None] - 1),
     }
     for what, products in others.items():
         assert abs(products.mean()) < 5 / np.sqrt(products.size), what
@@ -893,12 +994,14 @@ def test_dropout_of_a_unit_says_nothing_of_another_layer_step_row_unit_or_seed()
 
 @every_cell
 def test_first_step_with_dropout_moves_the_parameters_by_the_gradient_of_the_masked_network(kernels64, cell):
-    task, learning_rate = text_task(cell=cell, dropout=0.4, seed=11, optimizer="sgd"), 1e-3
+    task = text_task(cell=cell, dropout=0.4, recurrent_dropout=0.3, seed=11, optimizer="sgd")
+    learning_rate = 1e-3
     training = Training(kernels64, task)
     (loss,) = training.train([learning_rate])
     inputs, targets, _ = task.chunks()[0]
     masks = reference.dropout_masks(11, 1, 2, *inputs.shape, 9, 0.4)
-    expected_loss, grads, _ = reference.loss_and_grad(task.params, inputs, targets, dropout_masks=masks)
+    recurrent = reference.recurrent_masks(11, 1, 2, 3, 9, 0.3)
+    expected_loss, grads, _ = reference.loss_and_grad(task.params, inputs, targets, None, None, masks, recurrent)
     assert loss == pytest.approx(expected_loss, rel=1e-12)
     for name, value in training.params().items():
         assert_close((task.params[name] - value) / learning_rate, grads[name], 1e-10, name)

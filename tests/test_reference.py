@@ -42,6 +42,7 @@ def random_problem(num_layers: int, cell: str = "rnn") -> dict:
         "state": rng.uniform(-1, 1, reference.state_shape(params, B)),
         "end": END,
         "dropout_masks": [(rng.random((T, B, H)) >= 0.3) / 0.7 for _ in range(num_layers)],
+        "recurrent_masks": [(rng.random((B, H)) >= 0.4) / 0.6 for _ in range(num_layers)],
     }
 
 
@@ -247,7 +248,7 @@ def assert_gradients_are_finite_differences(params, **problem):
 
 
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
-@pytest.mark.parametrize("given", [(), ("state",), ("end",), ("dropout_masks",)], ids="+".join)
+@pytest.mark.parametrize("given", [(), ("state",), ("end",), ("dropout_masks",), ("recurrent_masks",)], ids="+".join)
 def test_gradient_of_every_parameter_agrees_with_finite_differences(num_layers, given):
     problem = random_problem(num_layers)
     assert_gradients_are_finite_differences(**{name: problem[name] for name in ("params", "inputs", "targets", *given)})
@@ -269,7 +270,7 @@ def test_gradient_at_length_1_and_batch_1_agrees_with_finite_differences(cell):
 @every_cell
 def test_loss_is_the_cross_entropy_of_the_logits_of_forward(cell):
     problem = random_problem(2, cell)
-    del problem["dropout_masks"]
+    del problem["dropout_masks"], problem["recurrent_masks"]
     targets = problem.pop("targets")
     logits, state = reference.forward(**problem)
     loss, _, last_state = reference.loss_and_grad(targets=targets, **problem)
@@ -287,6 +288,27 @@ def test_dropout_masks_of_ones_change_nothing(cell):
     np.testing.assert_array_equal(state, plain_state)
     for name in grads:
         np.testing.assert_array_equal(grads[name], plain_grads[name])
+
+
+@every_cell
+def test_recurrent_masks_of_ones_change_nothing(cell):
+    problem = random_problem(2, cell)
+    loss, grads, state = reference.loss_and_grad(**{**problem, "recurrent_masks": [np.ones((B, H))] * 2})
+    plain_loss, plain_grads, plain_state = reference.loss_and_grad(**{**problem, "recurrent_masks": None})
+    assert loss == plain_loss
+    np.testing.assert_array_equal(state, plain_state)
+    for name in grads:
+        np.testing.assert_array_equal(grads[name], plain_grads[name])
+
+
+def test_a_recurrent_mask_of_zeros_leaves_the_biases_of_weight_hh_and_what_a_gru_keeps():
+    weights = [np.zeros((3, 1)), np.full((3, 1), 7.0), np.zeros(3), np.zeros(3)]
+    params = dict(zip(("rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0"), weights, strict=True))
+    params |= {"head.weight": np.zeros((1, 1)), "head.bias": np.zeros(1)}
+    one, state = np.array([[0]]), np.array([[[0.5]]])
+    _, grads, last_state = reference.loss_and_grad(params, one, one, state, recurrent_masks=[np.zeros((1, 1))])
+    assert last_state.item() == 0.25  # every gate half open, nothing new
+    assert not grads["rnn.weight_hh_l0"].any()
 
 
 @every_cell
@@ -504,7 +526,7 @@ def test_gradients_with_end_and_dropout_agree_with_torch_autograd(num_layers, ce
         "gru": lambda x, state, *weights: torch.gru_cell(x, state[0], *weights)[None],
         "lstm": lambda x, state, *weights: torch.stack(torch.lstm_cell(x, list(state), *weights)),
     }[cell]
-    problem = random_problem(num_layers, cell)
+    problem = random_problem(num_layers, cell) | {"recurrent_masks": None}
     weights = {name: torch.tensor(p, requires_grad=True) for name, p in problem["params"].items()}
     masks, shape = torch.tensor(np.stack(problem["dropout_masks"])), problem["state"].shape
     states = list(torch.tensor(problem["state"]).reshape(-1, num_layers, B, H).unbind(1))

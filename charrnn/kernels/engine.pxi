@@ -76,6 +76,7 @@ cdef class Engine:
         int end=-1,
         real[::1] gradients=None,
         double dropout=0,
+        double recurrent_dropout=0,
         int num_threads=1,
     ):
         check_at_least("seq_length", seq_length, 1)
@@ -84,7 +85,7 @@ cdef class Engine:
         check_length("parameters", parameters.shape[0], network.arena_size)
         if gradients is not None:
             check_length("gradients", gradients.shape[0], network.arena_size)
-        self._set_sizes(network, seq_length, batch_size, gradients is not None, dropout, num_threads)
+        self._set_sizes(network, seq_length, batch_size, gradients is not None, dropout, recurrent_dropout, num_threads)
         check_memory(self.num_bytes, hidden_size=network.hidden_size, num_layers=network.num_layers,
                      batch_size=batch_size, seq_length=seq_length, num_threads=num_threads)
         # One array, in large pages: some strides are so long that the core would wait for the addresses of small ones.
@@ -103,14 +104,14 @@ cdef class Engine:
 
     @classmethod
     def bytes_for(cls, Network network not None, Py_ssize_t seq_length, Py_ssize_t batch_size, bint backward,
-                  double dropout, int num_threads):
+                  double dropout, double recurrent_dropout, int num_threads):
         """What an engine of these sizes takes, beside the arenas."""
         cdef Engine engine = Engine.__new__(Engine)
-        engine._set_sizes(network, seq_length, batch_size, backward, dropout, num_threads)
+        engine._set_sizes(network, seq_length, batch_size, backward, dropout, recurrent_dropout, num_threads)
         return engine.num_bytes
 
     cdef _set_sizes(self, Network network, Py_ssize_t seq_length, Py_ssize_t batch_size, bint backward, double dropout,
-                    int num_threads):
+                    double recurrent_dropout, int num_threads):
         """Everything but memory; num_bytes is what that will be."""
         cdef Layout counted = Layout(NULL, 0)
         cdef Work *w = &self.work
@@ -127,6 +128,7 @@ cdef class Engine:
             self.num_threads = max(num_column_threads(w, num_threads), 1)
         w.backward = backward
         w.dropout = dropout
+        w.recurrent_dropout = recurrent_dropout
         # Where one tile takes all rows, to pack would cost as much as a product.
         w.in_place = batch_size <= TILE_ROWS and s.hidden_size * s.stride * sizeof(real) <= TLB_REACH
         # Chunks of steps stay in the cache if the weights that each of them meets leave room there.
@@ -175,6 +177,10 @@ cdef class Engine:
         if w.dropout > 0:
             w.dropped_h = part(layout, L * N * row)
             w.mask = part(layout, L * N * row)
+        if w.recurrent_dropout > 0:
+            w.h_in = part(layout, L * N * row)
+            w.recurrent_mask = part(layout, L * B * row)
+            w.dh_in = part(layout, B * row)
         if w.backward:
             w.dh = part(layout, L * N * row)
             w.backward_panels = part(layout, panels)

@@ -4,10 +4,10 @@
 The input of layer 0 is a symbol, so its product is a row of the transposed weight_ih; the input of an upper layer is
 multiplied for many steps at once. What must be done one step after another is just h[t-1].W_hh.
 """
-from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
 from charrnn.kernels.cells cimport LSTM, Step, cell_forward, gates_of, recurrent_slot
+from charrnn.kernels.dropout cimport draw_recurrent_mask, output_dropout, recurrent_dropout
 from charrnn.kernels.network cimport layer_of
 from charrnn.kernels.pack cimport BLOCK_M, Panels, matrix, panels_from, round_up
 from charrnn.kernels.parallel cimport Part, part_of, poll, should_stop, sync_step
@@ -20,16 +20,13 @@ from charrnn.kernels.work cimport (
     dh_rows,
     forward_factor,
     gate_rows_stride,
-    mask_rows,
+    h_in_rows,
+    is_end,
     memory_rows,
     output_rows,
     state_rows,
     z_rows,
 )
-
-
-cdef inline bint is_end(Work *w, Py_ssize_t t, Py_ssize_t b) noexcept nogil:
-    return w.end >= 0 and w.inputs[t * w.batch_size + b] == w.end
 
 
 cdef inline const real *rows_without_end(
@@ -80,33 +77,6 @@ cdef inline void product_of_steps(
                 return
 
 
-cdef inline uint32_t hash32(uint32_t x) noexcept nogil:
-    """A bijection whose output bits each depend on all input bits (the finaliser of MurmurHash3, Appleby)."""
-    x ^= x >> 16
-    x *= <uint32_t>0x85ebca6b
-    x ^= x >> 13
-    x *= <uint32_t>0xc2b2ae35
-    return x ^ (x >> 16)
-
-
-cdef inline void dropout_forward(Work *w, Part *part, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
-    """dropped_h := h mask, where mask is 1 / (1 - dropout) or 0 by a hash of the step, the layer, t, b and the unit, so
-    that it is the same whichever thread asks."""
-    cdef Py_ssize_t ld = w.sizes.stride, b, j
-    cdef const real *h = state_rows(w, layer, t + 1)
-    cdef real *mask = mask_rows(w, layer, t)
-    cdef real *dropped_h = output_rows(w, layer, t)
-    cdef real keep = <real>(1 / (1 - w.dropout))
-    cdef uint32_t key, threshold = <uint32_t>(w.dropout * 4294967296.0)
-    for b in range(part.b0, part.b1):
-        key = hash32(<uint32_t>w.dropout_key + hash32(<uint32_t>(w.dropout_key >> 32)
-                     + hash32(<uint32_t>((layer * w.seq_length + t) * w.batch_size + b))))
-        for j in range(part.first, part.stop):
-            mask[b * ld + j] = keep if hash32(key + <uint32_t>j) >= threshold else 0
-        for j in range(part.first, part.stop):
-            dropped_h[b * ld + j] = h[b * ld + j] * mask[b * ld + j]
-
-
 cdef inline Panels alternating(Work *w, Py_ssize_t t, Panels b) noexcept nogil:
     """b, to be walked forwards and backwards in alternate steps: the panels used last are still in the cache. With more
     rows it is the arithmetic that takes the time."""
@@ -140,7 +110,7 @@ cdef inline void recurrent_products(Work *w, Part *part, Py_ssize_t layer, Py_ss
     """The slots of step t: each gate's product with h_prev, added to that with x where the two share a slot."""
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, zs = gate_rows_stride(w), B = w.batch_size, g, b, slot
     cdef const real *weight_ih = layer_of(&w.sizes, w.parameters, 0).weight_ih
-    cdef const real *h_prev = rows_without_end(w, part, state_rows(w, layer, t), ld, t)
+    cdef const real *h_prev = rows_without_end(w, part, h_in_rows(w, layer, t), ld, t)
     cdef real *z = z_rows(w, layer, t)
     for g in range(gates_of(w.sizes.cell)):
         slot = recurrent_slot(w.sizes.cell, g)
@@ -163,6 +133,11 @@ cdef inline void forward(Work *w, int rank, int threads, Py_ssize_t t0, Py_ssize
     cdef Step step
     if part.b0 == part.b1:
         return
+    if w.recurrent_dropout > 0 and t0 == 0:
+        for l in range(w.sizes.num_layers):
+            draw_recurrent_mask(w, &part, l)
+            recurrent_dropout(w, &part, l, 0)
+        sync_step(w, &part)
     for l in range(w.sizes.num_layers):
         if l > 0:
             for g in range(gates_of(w.sizes.cell)):
@@ -177,7 +152,9 @@ cdef inline void forward(Work *w, int rank, int threads, Py_ssize_t t0, Py_ssize
                     for j in range(H, round_up(H, LANES)):
                         step.h[j] = 0
             if w.dropout > 0:
-                dropout_forward(w, &part, l, t)
+                output_dropout(w, &part, l, t)
+            if w.recurrent_dropout > 0 and t + 1 < w.seq_length:
+                recurrent_dropout(w, &part, l, t + 1)
             sync_step(w, &part)
             poll(w, rank, 2.0 * w.batch_size * gates_of(w.sizes.cell) * H * H)
             if should_stop(w, &part):

@@ -24,7 +24,7 @@ from charrnn.kernels.parallel cimport poll
 from charrnn.kernels.product cimport multiply
 from charrnn.kernels.rows cimport add_row, sum_rows, zero_row
 from charrnn.kernels.simd cimport LANES, real, vload, vreal, vsplat, vsum
-from charrnn.kernels.work cimport Work, dz_rows, gate_rows_stride, output_rows, state_rows
+from charrnn.kernels.work cimport Work, dz_rows, gate_rows_stride, h_in_rows, output_rows
 
 cdef enum:
     # Factors of weight gradients up to this size are read in place: they stay in L1.
@@ -140,7 +140,7 @@ cdef inline void weight_gradients(Work *w, int rank, int threads, Py_ssize_t t0,
     cdef Layer d
     for l in range(w.sizes.num_layers):
         d = layer_of(&w.sizes, w.gradients, l)
-        layer_gradients(w, rank, threads, l, True, t0, t1, state_rows(w, l, t0), d.weight_hh)
+        layer_gradients(w, rank, threads, l, True, t0, t1, h_in_rows(w, l, t0), d.weight_hh)
         if l > 0:
             layer_gradients(w, rank, threads, l, False, t0, t1, output_rows(w, l - 1, t0), d.weight_ih)
         if first == stop:

@@ -49,11 +49,19 @@ class Engine:
         end: int = -1,
         gradients: Reals | None = None,
         dropout: float = 0,
+        recurrent_dropout: float = 0,
         num_threads: int = 1,
     ) -> None: ...
     @classmethod
     def bytes_for(
-        cls, network: Network, seq_length: int, batch_size: int, backward: bool, dropout: float, num_threads: int
+        cls,
+        network: Network,
+        seq_length: int,
+        batch_size: int,
+        backward: bool,
+        dropout: float,
+        recurrent_dropout: float,
+        num_threads: int,
     ) -> float: ...
     @property
     def seq_length(self) -> int: ...
@@ -77,6 +85,7 @@ class Trainer(Engine):
         *,
         moments: Reals,
         squares: Reals,
+        average: Reals | None = None,
         optimizer: str,
         momentum: float,
         beta1: float,
@@ -88,6 +97,7 @@ class Trainer(Engine):
         seed: int,
         end: int = -1,
         dropout: float = 0,
+        recurrent_dropout: float = 0,
         num_threads: int = 1,
     ) -> None: ...
     @property
@@ -102,7 +112,12 @@ class Trainer(Engine):
     ) -> None: ...
     def restore(self, step: int, position: int, passes: int, state: npt.NDArray[Any]) -> None: ...
     def steps_left(self) -> int: ...
-    def train(self, learning_rates: npt.NDArray[np.float64], losses: npt.NDArray[np.float64]) -> int: ...
+    def train(
+        self,
+        learning_rates: npt.NDArray[np.float64],
+        losses: npt.NDArray[np.float64],
+        average_shares: npt.NDArray[np.float64] | None = None,
+    ) -> int: ...
 
 class Sampler(Engine):
     def __init__(

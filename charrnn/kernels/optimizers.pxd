@@ -13,6 +13,7 @@ Adagrad: Duchi, Hazan, Singer (2011). RMSprop: Tieleman, Hinton (2012). Adam: Ki
 decoupled from the gradient for all (Loshchilov, Hutter, 2019: AdamW). Equations and eps as in torch.optim.
 """
 from libc.math cimport pow, sqrt
+from libc.string cimport memcpy
 
 from charrnn.kernels.simd cimport inlined, real, real_sqrt
 
@@ -140,6 +141,22 @@ cdef inline void optimizer_update(
             moments[i] = beta1 * moments[i] + one_less_beta1 * g
             squares[i] = beta2 * squares[i] + one_less_beta2 * g * g
             parameters[i] = parameters[i] * keep - step_size * moments[i] / (real_sqrt(squares[i]) * root_scale + eps)
+
+
+cdef inline void average_update(
+    Py_ssize_t n,
+    double share,
+    const real *parameters,     # IN (n)
+    real *average,              # IN OUT (n)
+) noexcept nogil:
+    """average += share (parameters - average); where the share is 1 it is the parameters, bit for bit"""
+    cdef real factor = <real>share
+    cdef Py_ssize_t i
+    if share == 1:
+        memcpy(average, parameters, n * sizeof(real))
+        return
+    for i in range(n):
+        average[i] = average[i] + factor * (parameters[i] - average[i])
 
 
 cdef inline real clip_element(real g, real limit) noexcept nogil:

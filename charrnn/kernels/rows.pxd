@@ -39,3 +39,10 @@ cdef inline void apply_mask(
     for row in range(rows):
         for j in range(first, stop):
             dh[row * stride + j] *= mask[row * stride + j]
+
+
+cdef inline void add_masked_row(Py_ssize_t width, const real *mask, const real *x, real *sums) noexcept nogil:
+    """sums += mask x"""
+    cdef Py_ssize_t j
+    for j in range(width):
+        sums[j] += mask[j] * x[j]

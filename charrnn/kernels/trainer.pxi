@@ -12,6 +12,7 @@ from charrnn.kernels.optimizers cimport (
     RMSPROP,
     SGD,
     Optimizer,
+    average_update,
     clip_scale,
     optimizer_update,
     sum_of_squares,
@@ -30,10 +31,12 @@ cdef class Trainer(Engine):
 
     Reader b of the batch begins at starts[b] and reads `length` symbols in chunks of seq_length, the last one
     shorter; then all begin again, from a zero state. Where `period` is not 0 they read on at its multiples from 0.
+    In `average`, an arena, it keeps an average of the parameters over the steps, if one is asked for.
     """
     cdef Optimizer optimizer
     cdef real[::1] _moments
     cdef real[::1] _squares
+    cdef real[::1] _average
     cdef const uint8_t[::1] _codes
     cdef const uint8_t[::1] _table
     cdef const int64_t[::1] _starts
@@ -44,6 +47,7 @@ cdef class Trainer(Engine):
     cdef uint64_t seed
     cdef double[::1] _norms             # sums of squares of the gradient's blocks
     cdef const double[::1] _learning_rates
+    cdef const double[::1] _average_shares
     cdef double[::1] _step_losses
     cdef Py_ssize_t steps_done
     cdef readonly double last_loss
@@ -58,6 +62,7 @@ cdef class Trainer(Engine):
         *,
         real[::1] moments not None,
         real[::1] squares not None,
+        real[::1] average=None,
         str optimizer not None,
         double momentum,
         double beta1,
@@ -69,12 +74,17 @@ cdef class Trainer(Engine):
         uint64_t seed,
         int end=-1,
         double dropout=0,
+        double recurrent_dropout=0,
         int num_threads=1,
     ):
         Engine.__init__(self, network, parameters, seq_length, batch_size, end=end, dropout=dropout,
-                        gradients=aligned_zeros(network.arena_size), num_threads=num_threads)
+                        recurrent_dropout=recurrent_dropout, gradients=aligned_zeros(network.arena_size),
+                        num_threads=num_threads)
         self._moments = moments
         self._squares = squares
+        if average is not None:
+            check_length("average", average.shape[0], network.arena_size)
+        self._average = average
         self.optimizer = Optimizer(OPTIMIZERS[optimizer], momentum, beta1, beta2, eps, weight_decay, clip_norm,
                                    clip_value, 0)
         self.seed = seed
@@ -118,8 +128,16 @@ cdef class Trainer(Engine):
         """Steps until the stream has been read once more."""
         return (self.length - self.position + self.work.max_seq_length - 1) // self.work.max_seq_length
 
-    def train(self, const double[::1] learning_rates not None, double[::1] losses not None):
+    def train(
+        self,
+        const double[::1] learning_rates not None,
+        double[::1] losses not None,
+        const double[::1] average_shares=None,
+    ):
         """A step with each learning rate, its loss into `losses`; the number of steps made.
+
+        After each step the average moves by that step's share, 0 to 1, of the way to the new parameters; where the
+        share is 0 it is not touched.
 
         It is smaller than asked where the loss or the gradient's norm stopped being finite: then the parameters
         are those before that step, whose loss and norm are last_loss and last_norm.
@@ -127,6 +145,11 @@ cdef class Trainer(Engine):
         check_length("losses", losses.shape[0], learning_rates.shape[0])
         self._learning_rates = learning_rates
         self._step_losses = losses
+        if average_shares is not None:
+            check_length("average_shares", average_shares.shape[0], learning_rates.shape[0])
+            if self._average is None:
+                raise ValueError("average_shares must be None for a trainer that was given no average")
+        self._average_shares = average_shares
         self.steps_done = 0
         self._run()
         return self.steps_done
@@ -152,7 +175,7 @@ cdef class Trainer(Engine):
                 self.last_norm = norm
             if w.interrupted or not isfinite(norm) or not isfinite(self.last_loss):
                 return
-            self.update(&o, norm, self._learning_rates[i], rank, threads)
+            self.update(&o, norm, i, rank, threads)
             carry_state(w, w.batch_size * rank // threads, w.batch_size * (rank + 1) // threads, position == 0)
             barrier_wait(&w.barrier)
             if rank == 0:
@@ -202,11 +225,17 @@ cdef class Trainer(Engine):
             total += self._norms[i]
         return sqrt(total)
 
-    cdef void update(self, Optimizer *o, double norm, double learning_rate, int rank, int threads) noexcept nogil:
-        """Clips and updates this thread's blocks of the parameters."""
+    cdef void update(self, Optimizer *o, double norm, Py_ssize_t i, int rank, int threads) noexcept nogil:
+        """Clips and updates this thread's blocks of the parameters in the i-th step of a call, and their average."""
         cdef Py_ssize_t size = self._gradients.shape[0], blocks = self._norms.shape[0]
         cdef Py_ssize_t first = blocks * rank // threads * NORM_BLOCK
-        cdef Py_ssize_t stop = min(size, blocks * (rank + 1) // threads * NORM_BLOCK)
-        if first < stop:
-            optimizer_update(o, stop - first, clip_scale(norm, o.clip_norm), learning_rate, &self._parameters[first],
-                             &self._gradients[first], &self._moments[first], &self._squares[first])
+        cdef Py_ssize_t stop = min(size, blocks * (rank + 1) // threads * NORM_BLOCK), start, n
+        cdef double share = 0 if self._average_shares is None else self._average_shares[i]
+        # The average is taken block by block, while the parameters are in the cache.
+        cdef Py_ssize_t most = NORM_BLOCK if share > 0 else max(stop - first, 1)
+        for start from first <= start < stop by most:
+            n = min(most, stop - start)
+            optimizer_update(o, n, clip_scale(norm, o.clip_norm), self._learning_rates[i], &self._parameters[start],
+                             &self._gradients[start], &self._moments[start], &self._squares[start])
+            if share > 0:
+                average_update(n, share, &self._parameters[start], &self._average[start])

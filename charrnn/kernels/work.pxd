@@ -44,6 +44,9 @@ cdef struct Work:
     real *carry                 # (L, B, H) of a cell that has a Step.carry
     real *dropped_h             # (L, T, B, H): the output after dropout; without dropout h[:, 1:] itself
     real *mask                  # (L, T, B, H) of dropout
+    real *h_in                  # (L, T, B, H): h[t-1] after recurrent dropout; without it h[:, :-1] itself
+    real *recurrent_mask        # (L, B, H)
+    real *dh_in                 # (B, H) of one step
     real *logits                # (blocks, V, logits_stride), then dlogits
     Py_ssize_t blocks           # that are held at once
     Py_ssize_t logits_block     # positions in one, side by side
@@ -59,6 +62,7 @@ cdef struct Work:
     real *scratch               # of each thread: scratch_size
     Py_ssize_t scratch_size
     double dropout
+    double recurrent_dropout
     uint64_t dropout_key        # of this step
     thread_barrier barrier
     int interrupted
@@ -118,6 +122,21 @@ cdef inline real *output_rows(Work *w, Py_ssize_t layer, Py_ssize_t t) noexcept 
 
 cdef inline real *mask_rows(Work *w, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
     return w.mask + (layer * w.max_seq_length + t) * w.batch_size * w.sizes.stride
+
+
+cdef inline real *h_in_rows(Work *w, Py_ssize_t layer, Py_ssize_t t) noexcept nogil:
+    """What step t of a layer multiplies by weight_hh, (B, H); an END among its inputs is not seen to where it is h."""
+    if w.recurrent_dropout == 0:
+        return state_rows(w, layer, t)
+    return w.h_in + (layer * w.max_seq_length + t) * w.batch_size * w.sizes.stride
+
+
+cdef inline real *recurrent_mask_rows(Work *w, Py_ssize_t layer) noexcept nogil:
+    return w.recurrent_mask + layer * w.batch_size * w.sizes.stride
+
+
+cdef inline bint is_end(Work *w, Py_ssize_t t, Py_ssize_t b) noexcept nogil:
+    return w.end >= 0 and w.inputs[t * w.batch_size + b] == w.end
 
 
 # Packed parameters -------------------------------------------------------------------------------------------
