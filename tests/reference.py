@@ -57,7 +57,7 @@ def sums_forward(
 def sums_backward(
     da: Array, db: Array, x: Array, h_prev: Array, weight_ih: Array, weight_hh: Array, mask: Mask = 1.0
 ) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh of a = W_ih x + b_ih and b = W_hh (mask h_prev) + b_hh."""
+    """dx, dh_prev, dweight_ih, dweight_hh, dbias_ih, dbias_hh: a = W_ih x + b_ih and b = W_hh (mask h_prev) + b_hh."""
     dh_prev, dweight_hh = mask * (db @ weight_hh), db.T @ (mask * h_prev)
     return da @ weight_ih, dh_prev, da.T @ x, dweight_hh, da.sum(axis=0), db.sum(axis=0)
 

@@ -68,6 +68,7 @@ def stop_after(step):
 def test_400_steps_killed_and_resumed_are_1000_in_one_go(tmp_path, every_thread_works, cell, optimizer):
     steps_per_epoch = -(-int(len(SONG) * 0.9 - 1) // (3 * 11))
     options = dict(cell=cell, optimizer=optimizer, hidden_size=12, num_layers=2, dropout=0.2, batch_size=3)
+    options |= dict(recurrent_dropout=0.1, average=0.2)
     options |= dict(seq_length=11, val_fraction=0.1, epochs=1000 / steps_per_epoch)
     once, twice = tmp_path / "once", tmp_path / "twice"
     expected = train(SONG, checkpoint=once, num_threads=1, **options)
@@ -97,7 +98,14 @@ def test_any_number_of_threads_may_go_on_with_what_another_one_began(tmp_path, e
 @pytest.mark.parametrize("data", [SONG, WORDS * 40], ids=["text", "documents"])
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"optimizer": "sgd"}, {"num_layers": 2, "dropout": 0.2, "val_fraction": 0.2}, {"dtype": "float64"}],
+    [
+        {},
+        {"optimizer": "sgd"},
+        {"num_layers": 2, "dropout": 0.2, "val_fraction": 0.2},
+        {"dtype": "float64"},
+        {"recurrent_dropout": 0.3, "average": 0.1},
+        {"average": 1.0, "val_fraction": 0.2},
+    ],
 )
 def test_training_interrupted_and_resumed_ends_with_the_same_bits(checkpoint, every_thread_works, data, arguments):
     options = dict(epochs=12, hidden_size=24, batch_size=3, seq_length=11, **arguments)
@@ -184,7 +192,14 @@ def test_without_resume_a_checkpoint_is_begun_anew(checkpoint):
 
 @pytest.mark.parametrize(
     "change",
-    [{"learning_rate": 0.001}, {"schedule": "linear"}, {"clip_norm": None}, {"weight_decay": 0.1}, {"num_threads": 2}],
+    [
+        {"learning_rate": 0.001},
+        {"schedule": "linear"},
+        {"clip_norm": None},
+        {"weight_decay": 0.1},
+        {"average": 0.1},
+        {"num_threads": 2},
+    ],
 )
 def test_resume_allows_more_epochs_and_another_optimisation(checkpoint, change):
     first = train(SONG, epochs=3, checkpoint=checkpoint)
@@ -197,6 +212,7 @@ ANOTHER = {
     "hidden_size": 25,
     "num_layers": 2,
     "dropout": 0.1,
+    "recurrent_dropout": 0.1,
     "optimizer": "sgd",
     "batch_size": 3,
     "seq_length": 7,
@@ -217,6 +233,47 @@ def test_resume_with_another_setting_is_refused_by_name_and_touches_nothing(chec
     with pytest.raises(ValueError, match=rf"{name} must be .*, as in the training that .* holds, got {value!r}"):
         train(SONG, epochs=1, checkpoint=checkpoint, resume=True, **{"hidden_size": 24, name: value})
     assert checkpoint.read_bytes() == before
+
+
+def test_an_average_that_begins_with_a_resumed_training_begins_with_its_parameters(checkpoint):
+    options = dict(hidden_size=24, dropout=0, val_fraction=0, checkpoint=checkpoint)
+    first = train(SONG, epochs=2, average=0, **options)
+    # Nothing is learned at rate 0, so the average of what comes after is the parameters again, but for rounding.
+    second = train(SONG, epochs=4, average=0.5, resume=True, learning_rate=0, weight_decay=0, **options)
+    for name, value in second.state_dict().items():
+        np.testing.assert_allclose(value, first.state_dict()[name], rtol=1e-5, atol=1e-7)
+
+
+def test_an_average_that_ends_with_a_resumed_training_is_left(checkpoint):
+    options = dict(hidden_size=24, dropout=0, val_fraction=0)
+    expected = train(SONG, epochs=2, average=0, checkpoint=checkpoint, **options)
+    train(SONG, epochs=2, average=1, checkpoint=checkpoint, **options)
+    assert same_bits(train(SONG, epochs=2, average=0, checkpoint=checkpoint, resume=True, **options), expected)
+
+
+def test_a_checkpoint_from_before_there_was_recurrent_dropout_goes_on(checkpoint):
+    options = dict(hidden_size=24, checkpoint=checkpoint)
+    expected = train(SONG, epochs=4, hidden_size=24)
+    with pytest.raises(TrainingInterrupted):
+        train(SONG, epochs=4, callback=stop_after(1), **options)
+    tensors, record = files.read(checkpoint, kind="checkpoint")
+    del record["settings"]["recurrent_dropout"]
+    files.write(checkpoint, {name: np.array(tensor) for name, tensor in tensors.items()}, record)
+    with pytest.raises(ValueError, match=r"recurrent_dropout must be 0\.0, as in the training that"):
+        train(SONG, epochs=4, resume=True, recurrent_dropout=0.1, **options)
+    assert same_bits(train(SONG, epochs=4, resume=True, **options), expected)
+
+
+def test_ctrl_c_hands_out_the_average_and_the_checkpoint_goes_on_from_the_parameters(checkpoint):
+    options = dict(epochs=6, hidden_size=24, average=0.5)
+    expected = train(SONG, **options)
+    with pytest.raises(TrainingInterrupted) as raised:
+        train(SONG, callback=stop_after(40), checkpoint=checkpoint, **options)
+    tensors, _ = files.read(checkpoint, kind="checkpoint")
+    for name, value in raised.value.model.state_dict().items():
+        np.testing.assert_array_equal(value, tensors[f"average.{name}"])
+        assert not np.array_equal(value, tensors[f"parameters.{name}"]) or not value.any()
+    assert same_bits(train(SONG, checkpoint=checkpoint, resume=True, **options), expected)
 
 
 @pytest.mark.parametrize("data", [SONG.replace("fox", "cow"), SONG[:-1], SONG.replace("q", "Q"), [SONG]])

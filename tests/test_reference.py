@@ -303,7 +303,9 @@ def test_recurrent_masks_of_ones_change_nothing(cell):
 
 def test_a_recurrent_mask_of_zeros_leaves_the_biases_of_weight_hh_and_what_a_gru_keeps():
     weights = [np.zeros((3, 1)), np.full((3, 1), 7.0), np.zeros(3), np.zeros(3)]
-    params = dict(zip(("rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0"), weights, strict=True))
+    params = dict(
+        zip(("rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0"), weights, strict=True)
+    )
     params |= {"head.weight": np.zeros((1, 1)), "head.bias": np.zeros(1)}
     one, state = np.array([[0]]), np.array([[[0.5]]])
     _, grads, last_state = reference.loss_and_grad(params, one, one, state, recurrent_masks=[np.zeros((1, 1))])

@@ -30,6 +30,7 @@ DOCUMENTS = ["stone", "", "sand", "sea", "salt and sugar", "o", "shell", "shore"
 #: What train() is given where a test says nothing else. What is not among it has its default.
 BASE = dict(cell="rnn", hidden_size=6, num_layers=1, dropout=0.0, weight_decay=0.0, learning_rate=0.02)
 BASE |= dict(batch_size=3, seq_length=7, epochs=3.0, val_fraction=0.0, dtype="float64")
+BASE |= dict(recurrent_dropout=0.0, average=0.0)
 
 #: The defaults that do not depend on the text, in numbers: a change of one of them changes everybody's results.
 DEFAULTS = dict(optimizer="adam", schedule="cosine", warmup=0.02, clip_norm=0.25, clip_value=None)
@@ -116,21 +117,26 @@ def reference_training(data, **given):
         max_norm=settings["clip_norm"] or math.inf,
         max_value=settings["clip_value"] or math.inf,
         dropout=settings["dropout"],
+        recurrent_dropout=settings["recurrent_dropout"],
         seed=settings["seed"],
         end=vocabulary.end,
     )
     history = {"learning_rates": rates, "losses": [], "val_steps": [], "val_losses": []}
     looks = {math.ceil(total * k / 20 - 1e-9) for k in range(1, 21)}
-    best = (math.inf, params)
+    best, average = (math.inf, params), params
     for step, update in enumerate(updates, 1):
-        params = update.params
+        share = 1 / max(settings["average"] * step, 1) if settings["average"] else 1.0
+        average = reference.average_update(average, update.params, share)
         history["losses"].append(update.loss)
         if validation is not None and step in looks:
-            loss = validation_loss(params, validation)
+            # The average, and at the end the parameters as well.
+            candidates = [average, update.params] if step == total else [average]
+            looked_at = [(validation_loss(candidate, validation), candidate) for candidate in candidates]
+            loss, params = min(looked_at, key=lambda pair: pair[0])
             history["val_steps"].append(step)
             history["val_losses"].append(loss)
             best = min(best, (loss, params), key=lambda pair: pair[0])
-    return params if validation is None else best[1], history
+    return average if validation is None else best[1], history
 
 
 def differs(a, b):
@@ -159,6 +165,11 @@ SETTINGS = {
     "hidden_size": [{"hidden_size": 9}],
     "num_layers": [{"num_layers": 2}, {"num_layers": 2, "cell": "lstm", "dropout": 0.3}],
     "dropout": [{"dropout": 0.4}, {"dropout": 0.4, "seed": 2**63 + 12345}],
+    "recurrent_dropout": [
+        {"recurrent_dropout": 0.4},
+        {"recurrent_dropout": 0.4, "cell": "gru", "dropout": 0.3, "num_layers": 2},
+        {"recurrent_dropout": 0.4, "cell": "lstm", "seed": 2**63 + 12345},
+    ],
     "optimizer": [{"optimizer": "sgd"}, {"optimizer": "rmsprop"}, {"optimizer": "adagrad"}],
     "learning_rate": [{"learning_rate": 0.05}],
     "schedule": [{"schedule": "linear"}, {"schedule": "constant"}],
@@ -166,6 +177,12 @@ SETTINGS = {
     "clip_norm": [{"clip_norm": None}, {"clip_norm": 0.01}, {"clip_norm": 0.3, "optimizer": "sgd"}],
     "clip_value": [{"clip_value": 0.002}, {"clip_value": 0.002, "optimizer": "sgd"}],
     "weight_decay": [{"weight_decay": 0.3}, {"weight_decay": 0.3, "optimizer": "sgd"}],
+    "average": [
+        {"average": 0.3},
+        {"average": 1.0, "val_fraction": 0.25},
+        {"average": 0.2, "val_fraction": 0.25, "schedule": "constant"},
+        {"average": 0.05},
+    ],
     "momentum": [{"optimizer": "sgd", "momentum": 0.5}, {"optimizer": "sgd", "momentum": 0.0}],
     "beta1": [{"beta1": 0.5}],
     "beta2": [{"beta2": 0.8}, {"optimizer": "rmsprop", "beta2": 0.8}],
@@ -235,6 +252,21 @@ def test_rows_of_the_validation_part_first_read_what_stands_before_them():
     actual, expected = trained(text, **settings), reference_training(text, **settings)
     assert len(expected[1]["val_losses"]) > 5
     assert differs(actual, expected) < ROUNDING
+
+
+def test_at_the_end_the_last_parameters_are_validated_beside_their_average():
+    """With a falling learning rate and a long average they are the better ones; with a constant one they are not."""
+    for schedule, average, last_is_better in (("linear", 1.0, True), ("constant", 0.3, False)):
+        settings = BASE | dict(val_fraction=0.25, epochs=10.0, schedule=schedule, average=average)
+        parameters = []
+        model = train(TEXT, callback=lambda r, p=parameters: p.append(state_of(r.model)), progress=False, **settings)
+        assert model.history.val_losses[-1] == min(model.history.val_losses)
+        last, returned = parameters[-1], state_of(model)
+        assert all(np.array_equal(last[name], returned[name]) for name in last) == last_is_better
+
+
+def state_of(model):
+    return {name: value.copy() for name, value in model.state_dict().items()}
 
 
 # Threads ----------------------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ def train(
     hidden_size: int | None = None,
     num_layers: int | None = None,
     dropout: float | None = None,
+    recurrent_dropout: float | None = None,
     optimizer: str = "adam",
     learning_rate: float | None = None,
     schedule: str = "cosine",
@@ -53,6 +54,7 @@ def train(
     clip_norm: float | None = 0.25,
     clip_value: float | None = None,
     weight_decay: float | None = None,
+    average: float | None = None,
     momentum: float = 0.9,
     beta1: float = 0.9,
     beta2: float = 0.99,
@@ -91,6 +93,9 @@ def train(
     dropout : float
         Probability, 0 to below 1, that a unit's output is dropped between layers and before the head. Default: by the
         text's size, see `defaults`; 0 for a tanh RNN.
+    recurrent_dropout : float
+        Probability, 0 to below 1, that a unit is dropped where it enters the recurrent weights, for all of a chunk.
+        Default: by the text's size, see `defaults`.
     optimizer : "adam", "sgd", "rmsprop" or "adagrad"
     learning_rate : float
         At its highest. Default: by hidden_size and cell, see `default_learning_rate`.
@@ -104,6 +109,10 @@ def train(
         After that, each element is brought into +-clip_value.
     weight_decay : float
         Decoupled: parameters shrink by learning_rate times it each step. Default: by the text's size, see `defaults`.
+    average : float
+        The parameters are averaged over about this share, 0 to 1, of the steps made so far, the newest; 0 for no
+        average. It is the average that is validated, and at the end the last parameters as well; the better one is
+        returned. Default: by the text's size, see `defaults`.
     momentum : float
         Of "sgd".
     beta1, beta2 : float
@@ -155,7 +164,9 @@ def train(
     References
     ----------
     Williams, Peng, "An efficient gradient-based algorithm for on-line training of recurrent network trajectories"
-    (1990): truncated BPTT. Karpathy, "The unreasonable effectiveness of recurrent neural networks" (2015).
+    (1990): truncated BPTT. Karpathy, "The unreasonable effectiveness of recurrent neural networks" (2015). Gal,
+    Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks" (2016). Shamir, Zhang,
+    "Stochastic gradient descent for non-smooth optimization" (2013): averages over a share of the steps.
 
     Examples
     --------
@@ -200,9 +211,11 @@ def _check_memory(settings: Settings, vocab_size: int, num_threads: int) -> None
     s = settings
     module = kernels.module(s.dtype)
     network = module.Network(vocab_size, s.hidden_size, s.num_layers, s.cell)
-    # Parameters, gradients, two of the optimizer, and the best parameters so far.
-    arenas = 5 * network.arena_size * np.dtype(s.dtype).itemsize
-    buffers = module.Trainer.bytes_for(network, s.seq_length, s.batch_size, True, s.dropout, num_threads)
+    # Parameters, gradients, two of the optimizer, and the best parameters so far; their average.
+    arenas = (5 + (s.average > 0)) * network.arena_size * np.dtype(s.dtype).itemsize
+    buffers = module.Trainer.bytes_for(
+        network, s.seq_length, s.batch_size, True, s.dropout, s.recurrent_dropout, num_threads
+    )
     check_memory(
         arenas + buffers,
         hidden_size=s.hidden_size,

@@ -53,7 +53,10 @@ class Checkpoint:
             "history": dataclasses.asdict(run.history),
         }
         try:
-            files.write(self.path, {**_arenas(run), "state": run.trainer.get_state()}, record)
+            tensors = {
+                f"{kind}.{name}": array for kind, arrays in _arrays(run).items() for name, array in arrays.items()
+            }
+            files.write(self.path, {**tensors, "state": run.trainer.get_state()}, record)
         except OSError as error:
             message = f"the checkpoint could not be saved, the training goes on without: {error}"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
@@ -69,7 +72,7 @@ class Checkpoint:
         try:
             # The text first, for another one has other defaults, which would seem to be what is wrong; but not where
             # the same text may have been parted otherwise.
-            settings = record["settings"]
+            settings = {**Settings.BEFORE, **record["settings"]}
             parted_alike = all(settings[name] == getattr(run.settings, name) for name in ("val_fraction", "seed"))
             if parted_alike and record["text"] != self.fingerprint:
                 raise ValueError(f"data must be the text that {path} was trained on, got another one")
@@ -80,12 +83,7 @@ class Checkpoint:
         except (KeyError, TypeError) as error:
             raise files.damaged(path, error) from None
         try:
-            arenas = _arenas(run)
-            if tensors.keys() != {*arenas, "state"}:
-                raise ValueError(f"it lacks arrays or has others: {', '.join(tensors.keys() ^ {*arenas, 'state'})}")
-            for name, array in arenas.items():
-                if tensors[name].shape != array.shape:
-                    raise ValueError(f"{name} must have shape {array.shape}, got {tensors[name].shape}")
+            held = _check_arrays(tensors, run)
             run.read_epoch(integer("passes", record["passes"], 0))
             run.trainer.restore(
                 integer("step", record["step"], 0, 2**62),
@@ -99,21 +97,38 @@ class Checkpoint:
             seconds = number("seconds", record["seconds"], 0)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise files.damaged(path, error) from None
-        for name, array in arenas.items():
-            array[...] = tensors[name]
+        for kind, arrays in _arrays(run).items():
+            # The average is a setting that may be another than before: one that begins here begins with the parameters.
+            source = kind if kind in held else "parameters"
+            for name, array in arrays.items():
+                array[...] = tensors[f"{source}.{name}"]
         run.history = run.model.history = history
         run.best_val_loss = best_val_loss
         run.began -= seconds
 
 
-def _arenas(run: Run) -> dict[str, np.ndarray]:
-    """Parameters, optimizer state and the best parameters so far, by the names in a checkpoint."""
+def _arrays(run: Run) -> dict[str, dict[str, np.ndarray]]:
+    """Parameters, optimizer state, the best parameters so far and the average, if there is one, as they are named."""
     arenas = {"parameters": run.model._arena, "moments": run.moments, "squares": run.squares, "best": run.best}
-    return {
-        f"{kind}.{name}": array
-        for kind, arena in arenas.items()
-        for name, array in run.model._network.views(arena).items()
-    }
+    if run.average is not None:
+        arenas["average"] = run.average
+    return {kind: run.model._network.views(arena) for kind, arena in arenas.items()}
+
+
+def _check_arrays(tensors: dict[str, np.ndarray], run: Run) -> set[str]:
+    """The arenas that a file holds, all of whose arrays are there and in their shapes."""
+    held = {"parameters", "moments", "squares", "best"}
+    if any(name.startswith("average.") for name in tensors):
+        held.add("average")
+    shapes = {name: array.shape for name, array in run.model._network.views(None).items()}
+    names = {"state", *(f"{kind}.{name}" for kind in held for name in shapes)}
+    if tensors.keys() != names:
+        raise ValueError(f"it lacks arrays or has others: {', '.join(sorted(tensors.keys() ^ names))}")
+    for kind in held:
+        for name, shape in shapes.items():
+            if tensors[f"{kind}.{name}"].shape != shape:
+                raise ValueError(f"{kind}.{name} must have shape {shape}, got {tensors[f'{kind}.{name}'].shape}")
+    return held
 
 
 def _fingerprint(*streams: corpus.Corpus | None) -> str:

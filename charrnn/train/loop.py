@@ -61,6 +61,7 @@ class Run:
         self.history = model.history = History(chars_per_step=settings.batch_size * settings.seq_length)
         self.moments = np.zeros_like(model._arena)
         self.squares = np.zeros_like(model._arena)
+        self.average = model._arena.copy() if settings.average > 0 else None
         self.trainer: Trainer = model._kernels.Trainer(
             model._network,
             model._arena,
@@ -68,6 +69,7 @@ class Run:
             settings.batch_size,
             moments=self.moments,
             squares=self.squares,
+            average=self.average,
             **{name: getattr(settings, name) for name in Settings.STEP},
             eps=1e-10 if settings.optimizer == "adagrad" else 1e-8,
             end=-1 if model.vocabulary.end is None else model.vocabulary.end,
@@ -109,12 +111,20 @@ class Run:
             try:
                 checkpointed = self.checkpoint is not None and self.trainer.step > 0 and self.checkpoint.save(self)
             finally:  # an impatient second Ctrl-C does not lose the model
+                self._take_average()
                 raise TrainingInterrupted(self.model, checkpointed) from None
         if self.checkpoint is not None:
             self.checkpoint.save(self)
         if self.validation is not None:
             self.model._arena[:] = self.best
+        else:
+            self._take_average()
         return self.model
+
+    def _take_average(self) -> None:
+        """Where no validation says which is better, the average of the parameters is what is handed out."""
+        if self.average is not None:
+            self.model._arena[:] = self.average
 
     def _loop(self, observers: list[Callable[[Report], Any]]) -> None:
         next_validation = self._next_validation()
@@ -162,8 +172,12 @@ class Run:
     def _done(self) -> float:
         """The share of the training that is done; time is kept for a last validation."""
         limit = self.settings.max_seconds
-        by_time = self.seconds() / max(limit - self.validation_seconds, 1e-9) if not math.isinf(limit) else 0.0
+        by_time = self.seconds() / self._seconds_to_train() if not math.isinf(limit) else 0.0
         return max(self.trainer.step / self.total_steps, by_time)
+
+    def _seconds_to_train(self) -> float:
+        last_validation = self.validation_seconds * (1 if self.average is None else 2)
+        return max(self.settings.max_seconds - last_validation, 1e-9)
 
     def _next_validation(self) -> float:
         """The share of the training at which to validate next; by the last one, which a resumed training knows too."""
@@ -183,7 +197,7 @@ class Run:
         learning_rates = self._learning_rates(step, steps, rate)
         losses = np.empty(steps)
         try:
-            self.trainer.train(learning_rates, losses)
+            self.trainer.train(learning_rates, losses, self._average_shares(step, steps))
         finally:
             made = self.trainer.step - step
             self.history.add(step, losses[:made], learning_rates[:made], start, self.seconds())
@@ -203,10 +217,18 @@ class Run:
         begun, made = (np.arange(step + i, step + i + steps) / self.total_steps for i in (0, 1))
         if not math.isinf(s.max_seconds):
             seconds = self.seconds() + np.arange(steps) / max(rate, 1)
-            by_time = seconds / max(s.max_seconds - self.validation_seconds, 1e-9)
+            by_time = seconds / self._seconds_to_train()
             begun, made = np.maximum(begun, by_time), np.maximum(made, by_time)
         rising = np.minimum(made / s.warmup, 1) if s.warmup else 1.0
         return s.learning_rate * rising * SCHEDULES[s.schedule](np.minimum(begun, 1))
+
+    def _average_shares(self, step: int, steps: int) -> np.ndarray | None:
+        """How much of the average each of the steps after `step` is to be, when it is over so many steps as are the
+        setting's share of those made (Shamir, Zhang, 2013: polynomial decay)."""
+        if self.average is None:
+            return None
+        averaged = self.settings.average * np.arange(step + 1, step + steps + 1, dtype=np.float64)
+        return np.asarray(1 / np.maximum(averaged, 1))
 
     def _diverge(self, step: int, how: str) -> None:
         s = self.settings
@@ -223,14 +245,35 @@ class Run:
         if self.validation is None:
             return
         start = time.perf_counter()
-        loss = validation_loss(self.model, self.validation, self.num_threads)
+        loss, parameters = self._validation(self.validation)
         self.history.val_steps.append(self.trainer.step)
         self.history.val_losses.append(loss)
         self.history.val_times.append(self.seconds())
         if loss < self.best_val_loss:
             self.best_val_loss = loss
-            self.best[:] = self.model._arena
+            self.best[:] = parameters
         self.validation_seconds = max(self.validation_seconds, time.perf_counter() - start)
+
+    def _validation(self, validation: corpus.Corpus) -> tuple[float, np.ndarray]:
+        """The loss of the parameters, or of their average, and which of the two it is.
+
+        The average is the better one wherever the learning rate has not come to its end; only then are both validated,
+        for that takes twice as long.
+        """
+        arena = self.model._arena
+        if self.average is None:
+            return validation_loss(self.model, validation, self.num_threads), arena
+        parameters = arena.copy()
+        try:
+            arena[:] = self.average
+            loss = validation_loss(self.model, validation, self.num_threads)
+        finally:
+            arena[:] = parameters
+        if self._done() >= 1:
+            last_loss = validation_loss(self.model, validation, self.num_threads)
+            if last_loss < loss:
+                return last_loss, arena
+        return loss, self.average
 
     def _keep_good(self) -> None:
         """Without a validation part, the parameters to fall back on should the training diverge."""

@@ -23,6 +23,8 @@ def defaults(num_chars: int, max_seconds: float = math.inf) -> dict[str, Any]:
                     and 3 million 512 where 2 minutes or more are given
     dropout         0 below 10 000 characters, 0.3 below half a million, 0.2 below 10 million, 0 above: the fewer the
                     epochs, the less is learned by heart; but 0 for a tanh RNN, which it slows more than it helps
+    recurrent_dropout, average
+                    0
     weight_decay    0.1 from 10 000 to 10 million characters, else 0
     batch_size      one reader for each 2 000 characters, 1 to 32
     seq_length      64, but 32 with 512 units: steps that are so dear come to few, and the carried state brings what
@@ -44,6 +46,8 @@ def defaults(num_chars: int, max_seconds: float = math.inf) -> dict[str, Any]:
         "cell": "rnn" if num_chars < 10_000 else "gru",
         "hidden_size": hidden_size,
         "dropout": (0.3 if num_chars < 500_000 else 0.2) if regularized else 0.0,
+        "recurrent_dropout": 0.0,
+        "average": 0.0,
         "weight_decay": 0.1 if regularized else 0.0,
         "batch_size": batch_size,
         "seq_length": min(32 if hidden_size == 512 else 64, -(-num_chars // batch_size)),

@@ -75,6 +75,12 @@ class Settings:
         below_one,
         f"probability with which training leaves a unit out, between layers and before the output {BY_SIZE}",
     )
+    recurrent_dropout: float = model_option(
+        None,
+        float,
+        below_one,
+        f"probability with which training leaves a unit out where it enters the recurrent weights {BY_SIZE}",
+    )
     optimizer: str = step_word("adam", OPTIMIZERS, "how a gradient becomes a step")
     learning_rate: float = step_option(None, float, at_least_zero, f"highest learning rate of the run {BY_SIZE}")
     schedule: str = step_word("cosine", tuple(SCHEDULES), "how the learning rate falls over the run")
@@ -91,6 +97,12 @@ class Settings:
     )
     weight_decay: float = step_option(
         None, float, at_least_zero, f"each step shrinks the parameters by this value times the learning rate {BY_SIZE}"
+    )
+    average: float = step_option(
+        None,
+        float,
+        share,
+        f"average the parameters over this newest share of the steps made so far; 0: no average {BY_SIZE}",
     )
     momentum: float = step_option(0.9, float, below_one, "decay of the average step (sgd)")
     beta1: float = step_option(0.9, float, below_one, "decay of the average gradient (adam)")
@@ -123,6 +135,7 @@ class Settings:
         "hidden_size",
         "num_layers",
         "dropout",
+        "recurrent_dropout",
         "optimizer",
         "batch_size",
         "seq_length",
@@ -130,9 +143,22 @@ class Settings:
         "seed",
         "dtype",
     )
+    # What trainings had before it was a setting.
+    BEFORE = {"recurrent_dropout": 0.0}
 
     # What the kernel's Trainer takes under the same name.
-    STEP = ("optimizer", "momentum", "beta1", "beta2", "weight_decay", "clip_norm", "clip_value", "seed", "dropout")
+    STEP = (
+        "optimizer",
+        "momentum",
+        "beta1",
+        "beta2",
+        "weight_decay",
+        "clip_norm",
+        "clip_value",
+        "seed",
+        "dropout",
+        "recurrent_dropout",
+    )
 
 
 def _model(name: str, value: Any) -> CharRNN | None:
