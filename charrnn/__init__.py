@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from charrnn import kernels as kernels
     from charrnn import plot as plot
     from charrnn import show as show
+    from charrnn import sklearn as sklearn
     from charrnn import train as train
     from charrnn.errors import DivergenceError, ModelFileError, TrainingInterrupted
     from charrnn.model import CharRNN, Evaluation, load
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 #: The public modules.
-_MODULES = ("kernels", "plot", "show", "train")
+_MODULES = ("kernels", "plot", "show", "sklearn", "train")
 
 #: The module of each public name.
 _HOMES = {
