@@ -1,7 +1,8 @@
 """scikit-learn estimators over strings: a density, which is a model of documents.
 
 X is a sequence of str: a list, a NumPy array, a pandas Series. The parameters are the settings of
-`charrnn.train.train`, with `random_state` in place of `seed`. Needs scikit-learn, which nothing else in the package imports.
+`charrnn.train.train`, with `random_state` in place of `seed`. It needs scikit-learn, which nothing else in the package
+imports.
 """
 
 from __future__ import annotations
