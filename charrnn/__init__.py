@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from charrnn import train as train
     from charrnn.errors import DivergenceError, ModelFileError, TrainingInterrupted
     from charrnn.model import CharRNN, Evaluation, load
+    from charrnn.text.documents import Documents, documents
     from charrnn.text.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
@@ -26,10 +27,12 @@ __version__ = "0.1.0"
 __all__ = [
     "CharRNN",
     "DivergenceError",
+    "Documents",
     "Evaluation",
     "ModelFileError",
     "TrainingInterrupted",
     "Vocabulary",
+    "documents",
     "load",
 ]
 
@@ -40,10 +43,12 @@ _MODULES = ("kernels", "plot", "show", "sklearn", "train")
 _HOMES = {
     "CharRNN": "model",
     "DivergenceError": "errors",
+    "Documents": "text.documents",
     "Evaluation": "model",
     "ModelFileError": "errors",
     "TrainingInterrupted": "errors",
     "Vocabulary": "text.vocabulary",
+    "documents": "text.documents",
     "load": "model",
 }
 

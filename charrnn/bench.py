@@ -242,7 +242,7 @@ def _trainer(row: Row, num_threads: int) -> Any:
     )
     length = max(STREAM // row.chars_per_step, 1) * row.seq_length
     symbols = np.random.default_rng(0).integers(len(CHARACTERS), size=row.batch_size * length + 1, dtype=np.uint8)
-    trainer.read(symbols, corpus.IDENTITY, np.arange(row.batch_size) * length, length, 0)
+    trainer.read(symbols, corpus.IDENTITY, np.arange(row.batch_size) * length, length)
     return trainer
 
 

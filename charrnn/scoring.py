@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from charrnn.text import corpus
-from charrnn.text.batching import streams
+from charrnn.text.batching import document_rows
 from charrnn.text.decoding import code_point_blocks, gathered
 
 if TYPE_CHECKING:
@@ -72,13 +72,11 @@ class Evaluation:
 
 def evaluate(model: CharRNN, data: corpus.Data, encoding: str) -> Evaluation:
     """See `CharRNN.evaluate`."""
-    total, num_chars = 0.0, 0
-    for _, _, found in losses(model, *_rows(model, data, encoding)):
-        total += float(found.sum())
-        num_chars += found.size
+    stream, rows = _rows(model, data, encoding)
+    total, num_chars = _added_up(stream, rows, losses(model, stream, rows))
     if num_chars == 0:
         raise ValueError("data must have at least 2 characters, for the first one is not predicted")
-    return Evaluation(total / num_chars, num_chars)
+    return Evaluation(total / num_chars, round(num_chars))
 
 
 def log_prob(model: CharRNN, text: Any) -> Any:
@@ -101,12 +99,31 @@ def validation_loss(model: CharRNN, stream: corpus.Corpus, num_threads: int) -> 
         rows = [(max(count * i // parts - warm_up, 0), count * (i + 1) // parts) for i in range(parts)]
     else:
         rows = _document_rows(stream)
-    total, num_chars = 0.0, 0
-    for row, at, found in losses(model, stream, rows, num_threads):
-        counted = found[max(warm_up - at, 0) :] if rows[row][0] > 0 else found
-        total += float(counted.sum())
-        num_chars += counted.size
+    total, num_chars = _added_up(stream, rows, losses(model, stream, rows, num_threads), warm_up)
     return total / num_chars
+
+
+def _added_up(
+    stream: corpus.Corpus, rows: list[tuple[int, int]], found: Iterable[tuple[int, int, np.ndarray]], warm_up: int = 0
+) -> tuple[float, float]:
+    """The sum of the losses of these rows and their number, each as often as its document has copies.
+
+    The first `warm_up` losses of a row are left out, unless it is the first row of the stream.
+    """
+    total, num_chars = 0.0, 0.0
+    ends = None if stream.weights is None else stream.ends()
+    for row, at, some in found:
+        left_out = max(warm_up - at, 0) if rows[row][0] > 0 else 0
+        counted = some[left_out:]
+        if ends is None or stream.weights is None:
+            total += float(counted.sum())
+            num_chars += counted.size
+        else:
+            places = rows[row][0] + at + left_out + np.arange(counted.size)
+            copies = stream.weights[np.searchsorted(ends, places, "right") - 1]
+            total += float(counted @ copies)
+            num_chars += float(copies.sum())
+    return total, num_chars
 
 
 def losses(
@@ -178,9 +195,7 @@ def _rows(model: CharRNN, data: Any, encoding: str) -> tuple[corpus.Corpus, list
 
 def _document_rows(stream: corpus.Corpus) -> list[tuple[int, int]]:
     """Rows of whole documents: the state before an END is zero anyhow, so that any END can begin a row."""
-    starts, _ = streams(stream, min(ROWS, stream.num_documents))
-    bounds = [*np.unique(starts).tolist(), len(stream) - 1]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return document_rows(stream, min(ROWS, stream.num_documents))
 
 
 def _text_rows(model: CharRNN, texts: list[Any]) -> tuple[corpus.Corpus, list[tuple[int, int]]]:

@@ -457,13 +457,13 @@ class Chunk(NamedTuple):
     last: bool
 
 
-def chunks(symbols: Array, starts: Array, length: int, seq_length: int, period: int = 0) -> Iterator[Chunk]:
-    """The chunks of an epoch: reader b has `length` inputs from starts[b] on; with a period the stream is a ring."""
+def chunks(inputs: Array, targets: Array, starts: Array, length: int, seq_length: int) -> Iterator[Chunk]:
+    """The chunks of an epoch: reader b has `length` inputs from starts[b] on; after the last one comes the first."""
     for position in range(0, length, seq_length):
         T = min(seq_length, length - position)
         at = np.asarray(starts)[None, :] + position + np.arange(T)[:, None]
-        at = at % period if period else at
-        yield Chunk(symbols[at], symbols[at + 1], position + T == length)
+        at = at % len(inputs)
+        yield Chunk(inputs[at], targets[at], position + T == length)
 
 
 class Update(NamedTuple):

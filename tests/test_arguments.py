@@ -494,7 +494,7 @@ def test_bptt_and_network_refuse_by_name():
         ("a", "b"),
         {"a", "b"},
         frozenset("ab"),
-        {"a": 1, "b": 2},
+        {"a": 1, "b": 2}.keys(),
     ],
 )
 def test_the_smallest_and_strangest_texts_are_learnt_sampled_scored_and_saved(tmp_path, data):

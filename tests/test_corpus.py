@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import pickle
 import threading
@@ -16,10 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charrnn.text import blocks as blocks_module
 from charrnn.text import corpus as module
 from charrnn.text import decoding
-from charrnn.text.batching import streams
 from charrnn.text.corpus import Corpus, read
+from charrnn.text.documents import documents
+from charrnn.text.splitting import split
 from charrnn.text.vocabulary import Vocabulary
 
 CJK = "".join(map(chr, range(0x4E00, 0x4E00 + 10_000)))
@@ -88,6 +93,7 @@ def test_what_is_read_does_not_depend_on_the_size_of_a_block(text: str, block: i
         assert text_of(read(text)) == text
 
 
+@pytest.mark.filterwarnings("ignore:data is the text")
 def test_a_str_is_never_a_path(book: Book) -> None:
     path = str(book("the content"))
     assert text_of(read(path)) == path
@@ -184,7 +190,7 @@ def test_an_unknown_character_is_found_in_its_document(documents: list[str], dat
     vocabulary = Vocabulary(sorted({*characters, "x", "y"} - {unknown}), end=True)
     number = next(i for i, document in enumerate(documents) if unknown in document)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError) as error:
-        patch.setattr(module, "BLOCK", 8)
+        patch.setattr(blocks_module, "BLOCK", 8)
         read(documents, vocabulary=vocabulary)
     place = f"position {documents[number].index(unknown)} of document {number}"
     assert str(error.value).startswith(f"{unknown!r} at {place} is not among the model's ")
@@ -316,7 +322,8 @@ def test_a_mapped_file_has_the_indices_of_one_that_is_read(
     assert stream(mapped) == stream(copied)
     assert mapped.indices().dtype == np.uint8
     assert text_of(mapped) == text
-    assert [stream(part) for part in mapped.split(0.3)] == [stream(part) for part in copied.split(0.3)]
+    parts = [[stream(part) for part in split(corpus, 0.3) if part] for corpus in (mapped, copied)]
+    assert parts[0] == parts[1]
 
 
 def test_every_byte_of_a_latin_1_file_is_mapped(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,6 +392,7 @@ def test_the_symbols_of_a_mapped_file_stay_in_range_when_it_changes(
 def test_documents_are_read_with_end_around_each(documents: list[str], block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", block)
+        patch.setattr(blocks_module, "BLOCK", block)
         corpus = read(documents)
         assert corpus.num_documents == len(documents)
     assert documents_of(corpus) == documents
@@ -394,9 +402,8 @@ def test_documents_are_read_with_end_around_each(documents: list[str], block: in
 
 def test_documents_may_be_any_iterable_of_str_or_bytes() -> None:
     expected = stream(read(["to", "be"]))
-    for data in ("to", "be"), iter(["to", "be"]), [b"to", "be"], {"to": 1, "be": 2}, np.array(["to", "be"]):
+    for data in ("to", "be"), iter(["to", "be"]), [b"to", "be"], {"to": 1, "be": 2}.keys(), np.array(["to", "be"]):
         assert stream(read(data)) == expected
-    assert documents_of(read(io.StringIO("to\nbe\n"))) == ["to\n", "be\n"]
     assert documents_of(read([b"\xe9"])) == ["é"]
 
 
@@ -433,146 +440,21 @@ def test_an_error_in_the_callers_iterable_is_passed_on() -> None:
         read(documents())
 
 
-@given(DOCUMENTS, st.integers(0, 9), st.integers(1, 20))
-def test_shuffled_documents_are_the_same_in_the_order_of_the_permutation(
-    documents: list[str], seed: int, block: int
-) -> None:
-    corpus = read(documents)
-    order = np.random.default_rng(seed).permutation(len(documents))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK", block)
-        shuffled = corpus.shuffled(np.random.default_rng(seed))
-    assert documents_of(shuffled) == [documents[i] for i in order]
-    assert shuffled.codes.dtype == corpus.codes.dtype
-    assert documents_of(corpus) == documents
-
-
-def test_a_text_cannot_be_shuffled() -> None:
-    with pytest.raises(ValueError, match="^a corpus must be one of documents to be shuffled, got a text$"):
-        read("hello").shuffled(np.random.default_rng())
-
-
-# The part to validate on
-
-
-@given(st.text("ab", min_size=4, max_size=200), st.floats(0, 1, exclude_max=True))
-def test_a_text_is_split_at_the_rounded_fraction(text: str, val_fraction: float) -> None:
-    corpus = read(text)
-    cut = int(len(text) * (1 - val_fraction))
-    if val_fraction == 0:
-        assert corpus.split(val_fraction) == (corpus, None)
-    elif min(cut, len(text) - cut) < 2:
-        with pytest.raises(
-            ValueError,
-            match="^val_fraction must leave at least 2 characters to train on and "
-            rf"2 to validate on, got .* of {len(text)}$",
-        ):
-            corpus.split(val_fraction)
-    else:
-        train, val = corpus.split(val_fraction)
-        assert (text_of(train), text_of(val)) == (text[:cut], text[cut:])
-        assert np.shares_memory(train.codes, corpus.codes) and np.shares_memory(val.codes, corpus.codes)
-
-
-@given(DOCUMENTS.filter(lambda documents: len(documents) > 1), st.floats(1e-3, 1, exclude_max=True))
-def test_documents_are_split_between_the_two_nearest_to_the_fraction(documents: list[str], val_fraction: float) -> None:
-    corpus = read(documents)
-    train, val = corpus.split(val_fraction)
-    first = train.num_documents
-    assert documents_of(train) == documents[:first] != []
-    assert documents_of(val) == documents[first:] != []
-    assert len(train) + len(val) == len(corpus) + 1
-    target = int(len(corpus) * (1 - val_fraction))
-    cuts = np.cumsum([len(document) + 1 for document in documents])[:-1]
-    assert abs(len(train) - 1 - target) == np.abs(cuts - target).min()
-    assert np.shares_memory(train.codes, corpus.codes) and np.shares_memory(val.codes, corpus.codes)
-
-
-def test_a_single_document_cannot_be_split() -> None:
-    with pytest.raises(ValueError, match=r"^val_fraction must be 0 for a single document, got 0\.1$"):
-        read(["hello world"]).split(0.1)
-
-
-def test_a_fraction_out_of_range_is_refused() -> None:
-    for val_fraction in -0.1, 1, 1.5, float("nan"):
-        message = f"^val_fraction must be at least 0 and below 1, got {val_fraction}$"
-        with pytest.raises(ValueError, match=message):
-            read("hello").split(val_fraction)
-    with pytest.raises(TypeError, match="^val_fraction must be a number, got str$"):
-        read("hello").split("0.1")
-
-
-# The readers of a batch
-
-
-@given(st.integers(2, 300), st.data())
-def test_the_readers_of_a_text_cover_every_prediction_and_overlap_by_one_at_most(
-    size: int, data: st.DataObject
-) -> None:
-    corpus = read("a" * size)
-    batch_size = data.draw(st.integers(1, size - 1))
-    starts, length = streams(corpus, batch_size)
-    assert starts.dtype == np.int64 and starts.shape == (batch_size,)
-    assert length == -(-(size - 1) // batch_size)
-    assert starts.min() == 0 and starts.max() + length <= size - 1
-    read_at = np.concatenate([np.arange(start, start + length) for start in starts])
-    assert set(read_at) == set(range(size - 1))
-    assert set(starts[:-1] + length - starts[1:]) <= {0, 1}
-
-
-@given(DOCUMENTS, st.data())
-def test_the_readers_of_documents_start_at_end_and_cover_every_prediction(
-    documents: list[str], data: st.DataObject
-) -> None:
-    corpus = read(documents)
-    predictions = corpus.num_predictions
-    batch_size = data.draw(st.integers(1, predictions))
-    starts, length = streams(corpus, batch_size)
-    assert starts.dtype == np.int64 and starts.shape == (batch_size,)
-    assert all(corpus.indices()[starts] == corpus.vocabulary.end)
-    assert all(np.diff(starts) >= 0) and starts[0] == 0
-    even = np.arange(batch_size) * predictions // batch_size
-    between = [corpus.indices(start + 1, at + 1) for start, at in zip(starts, even, strict=True)]
-    assert not any((symbols == corpus.vocabulary.end).any() for symbols in between)
-    assert length == max(np.diff([*starts, predictions]))
-    read_at = np.concatenate([np.arange(start, start + length) for start in starts]) % predictions
-    assert set(read_at) == set(range(predictions))
-
-
-def test_readers_wrap_from_the_last_end_to_the_first() -> None:
-    corpus = read(["or not", "to", "be"])
-    starts, length = streams(corpus, 3)
-    assert (starts.tolist(), length) == ([0, 0, 7], 7)
-    inputs = corpus.indices()[(starts[2] + np.arange(length)) % corpus.num_predictions]
-    targets = corpus.indices()[(starts[2] + np.arange(length)) % corpus.num_predictions + 1]
-    end, encode = corpus.vocabulary.end, corpus.vocabulary.encode
-    assert inputs.tolist() == [end, *encode("to"), end, *encode("be"), end]
-    assert targets.tolist() == [*inputs[1:], *encode("o")]
-
-
-def test_a_batch_of_a_wrong_size_is_refused() -> None:
-    corpus = read("hello")
-    for batch_size in 0, -1, 5:
-        with pytest.raises(
-            ValueError, match=f"^batch_size must be from 1 to 4, the number of characters to predict, got {batch_size}$"
-        ):
-            streams(corpus, batch_size)
-    with pytest.raises(TypeError, match="^batch_size must be an int, got float$"):
-        streams(corpus, 2.0)
-    assert streams(corpus, np.int32(4))[1] == 1
-
-
 # Costs
 
 
 @pytest.mark.parametrize("piece", ["To be, or not to be\n", "語彙は一万字", "a\U0001f600b"])
-@pytest.mark.parametrize("kind", ["str", "utf-8", "utf-16", "one document"])
+@pytest.mark.parametrize("kind", ["str", "utf-8", "utf-16", "one document", "lines", "generator"])
 def test_reading_takes_few_megabytes_beside_the_indices(piece: str, kind: str, book: Book) -> None:
     data: Any = piece * (8_000_000 // len(piece))
     if kind.startswith("utf"):
         data = book(data, kind)
     elif kind == "one document":
         data = [data]
+    elif kind == "lines":
+        data = documents(book(data.replace(" ", "\r\n")))
+    elif kind == "generator":
+        data = (piece for _ in range(8_000_000 // len(piece)))
     tracemalloc.start()
     corpus = read(data, encoding=kind if kind == "utf-16" else "utf-8")
     peak = tracemalloc.get_traced_memory()[1]
@@ -599,6 +481,114 @@ def test_a_mapped_file_takes_few_megabytes(book: Book, monkeypatch: pytest.Monke
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5_000_000
+
+
+def test_an_open_text_file_is_its_lines_without_their_ends(book: Book) -> None:
+    path = book("to\r\nbe\n \n\nor\n")
+    for newline in None, "":
+        with path.open(newline=newline, encoding="utf-8") as file:
+            assert documents_of(read(file)) == ["to", "be", "or"]
+    with path.open("rb") as binary:
+        assert documents_of(read(binary)) == ["to", "be", "or"]
+    assert documents_of(read(io.StringIO("to\nbe"))) == ["to", "be"]
+
+
+def test_a_mapping_and_a_table_are_refused_with_what_to_pass() -> None:
+    class Table:
+        columns = ("text",)
+
+        def __getitem__(self, name: str) -> list[str]:
+            return ["to", "be"]
+
+        def __iter__(self) -> Any:
+            return iter(self.columns)
+
+    with pytest.raises(TypeError, match=r"got a dict: pass its documents, as list\(data\) or list\(data\.values"):
+        read({"to": 1, "be": 2})
+    with pytest.raises(TypeError, match=r"got a Table: pass the column of the texts, as data\['text'\]$"):
+        read(Table())
+
+
+def test_pairs_are_documents_with_labels() -> None:
+    corpus = read([("fr", "zoé"), ("en", "emma"), ("fr", "")])
+    assert corpus.vocabulary == Vocabulary(sorted(set("zoéemma")), end=True, labels=["en", "fr"])
+    end, encode = len(corpus.vocabulary) - 1, corpus.vocabulary.encode
+    assert stream(corpus) == [end + 2, *encode("zoé"), end + 1, *encode("emma"), end + 2, end]
+    assert corpus.num_documents == 3
+    assert stream(read([("fr", "zoé"), ("en", "emma"), ("fr", "")], vocabulary=corpus.vocabulary)) == stream(corpus)
+    with pytest.raises(ValueError, match="^label must be one of the model's, 'en', 'fr', got 'de'$"):
+        read([("de", "emma")], vocabulary=corpus.vocabulary)
+    with pytest.raises(ValueError, match="^document 1 of data must have a label as those before$"):
+        read([("de", "emma"), "zoé"])
+    with pytest.raises(TypeError, match="^the label of document 0 of data must be str, got int$"):
+        read([(1, "emma")])
+
+
+def test_unknown_characters_are_left_out_where_that_is_asked_for(book: Book) -> None:
+    for data in "hexe", b"hexe", book("hexe"):
+        corpus = read(data, vocabulary=Vocabulary("eh"), unknown="skip")
+        assert (text_of(corpus), corpus.num_skipped) == ("hee", 1)
+    corpus = read(["xo", "ho"], vocabulary=Vocabulary("ho", end=True), unknown="skip")
+    assert (documents_of(corpus), corpus.num_skipped) == (["o", "ho"], 1)
+    with pytest.raises(ValueError, match="^unknown must be 'error' or 'skip', got 'drop'$"):
+        read("a", unknown="drop")
+
+
+def test_characters_may_be_reserved(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    for data in "hello", book("hello"):
+        corpus = read(data, reserve="xhé")
+        assert corpus.vocabulary.characters == "ehloxé"
+        assert text_of(corpus) == "hello"
+    assert read(["a"], reserve="b").vocabulary == Vocabulary("ab", end=True)
+    wide = read("".join(map(chr, range(250))), reserve=CJK[:10])
+    assert wide.codes.dtype == np.uint16
+    assert stream(wide) == list(range(250))
+    monkeypatch.setattr(decoding, "MMAP_BYTES", 1)
+    mapped = read(book("hello"), reserve="xé")
+    assert isinstance(mapped.codes, np.memmap)
+    assert text_of(mapped) == "hello"
+    assert mapped.vocabulary.characters == "ehloxé"
+
+
+def test_weights_belong_to_documents() -> None:
+    assert read(["a", "b"], weights=[1, 2.5]).epoch_length == 7
+    for data in "ab", b"ab":
+        with pytest.raises(ValueError, match="^weights must come with documents, got a text$"):
+            read(data, weights=[1])
+    with pytest.raises(ValueError, match="^weights must be one for each of 2 documents, got 1$"):
+        read(["a", "b"], weights=[1])
+    with pytest.raises(ValueError, match="^weights must not all be 0$"):
+        read(["a", "b"], weights=[0, 0])
+    with pytest.raises(ValueError, match="^weights must be at least 0, got -1.0 at position 1$"):
+        read(["a", "b"], weights=[0, -1])
+    with pytest.raises(TypeError, match="^weights must be an iterable of numbers"):
+        read(["a", "b"], weights=["many", "few"])  # type: ignore[list-item]
+
+
+def test_a_name_of_a_file_as_text_is_a_warning_that_says_path(book: Book) -> None:
+    name = str(book("the content"))
+    with pytest.warns(
+        UserWarning, match=r"^data is the text '.*book\.txt' itself, which is also .*: Path\('.*'\) reads"
+    ):
+        read(name)
+
+
+def test_a_packed_file_is_unpacked_and_another_binary_one_named(book: Book) -> None:
+    for packer in gzip, bz2, lzma:
+        assert text_of(read(book(packer.compress("hé\n".encode())))) == "hé\n"
+    for content, kind in (
+        (b"PK\3\4rest", "a ZIP archive"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"\x89PNG\r\n", "a PNG image"),
+    ):
+        with pytest.raises(ValueError, match=rf"book\.txt must be a text, got {kind}"):
+            read(book(content))
+        assert text_of(read(book(content), encoding="latin-1")) == content.decode("latin-1")
+
+
+def test_a_file_in_utf_16_is_named_as_such(book: Book) -> None:
+    with pytest.raises(ValueError, match=r"give its encoding \(its byte-order mark is that of utf-16\), or"):
+        read(book("ab", "utf-16"))
 
 
 def test_a_corpus_describes_itself() -> None:

@@ -640,7 +640,8 @@ class Task:
     starts: np.ndarray
     length: int
     seq_length: int
-    period: int = 0
+    documents: np.ndarray | None = None
+    first: np.ndarray | None = None
     end: int = -1
     optimizer: str = "adam"
     weight_decay: float = 0.0
@@ -657,7 +658,17 @@ class Task:
 
     def chunks(self) -> list[reference.Chunk]:
         """Those of an epoch."""
-        return list(reference.chunks(self.symbols, self.starts, self.length, self.seq_length, self.period))
+        if self.documents is None:
+            ring, starts = (self.symbols[:-1], self.symbols[1:]), self.starts
+        else:
+            positions = [at for start in self.documents for at in self.document(start)]
+            ring = self.symbols[positions], self.symbols[np.array(positions) + 1]
+            starts = np.array([positions.index(start) for start in self.starts])
+        return list(reference.chunks(*ring, starts, self.length, self.seq_length))
+
+    def document(self, start: int) -> range:
+        """Where its inputs are: END and its characters."""
+        return range(start, start + 1 + int(np.argmax(self.symbols[start + 1 :] == self.end)))
 
 
 def text_task(H: int = 9, L: int = 2, B: int = 3, cell: str = "rnn", **settings) -> Task:
@@ -668,13 +679,18 @@ def text_task(H: int = 9, L: int = 2, B: int = 3, cell: str = "rnn", **settings)
 
 
 def documents_task(cell: str = "rnn", **settings) -> Task:
-    """Documents with an END before each and after the last; the last of three readers goes on at the first ones."""
+    """Documents with an END before each and after the last, in another order than that in which they are read.
+
+    The first reader begins with a document, the second within one, the last goes on at the first documents.
+    """
     rng = np.random.default_rng(0)
     symbols = rng.integers(0, 5, 41)
-    symbols[[0, 4, 5, 11, 20, 29, 33, 40]] = 5
-    starts = np.array([0, 11, 29])
+    ends = np.array([0, 4, 5, 11, 20, 29, 33, 40])
+    symbols[ends] = 5
+    order = ends[[3, 0, 6, 2, 5, 1, 4]].astype(np.int32)
+    places = {"starts": np.array([11, 7, 23]), "first": np.array([0, 3, 6])}
     params = random_params(rng, 6, 9, 2, cell)
-    return Task(params, symbols, starts, length=18, seq_length=7, period=40, end=5, **settings)
+    return Task(params, symbols, length=18, seq_length=7, documents=order, end=5, **places, **settings)
 
 
 CONSTANTS = {"momentum": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
@@ -689,6 +705,7 @@ class Training:
         task: Task,
         num_threads: int = 1,
         codes_dtype: str = "uint16",
+        documents_dtype: str = "int32",
         *,
         average: np.ndarray | None = None,
         with_average: bool = True,
@@ -714,7 +731,8 @@ class Training:
         if codes_dtype == "uint8":
             of_symbol = np.random.default_rng(0).permutation(256).astype(np.uint8)
             codes, table[of_symbol] = of_symbol[task.symbols], np.arange(256)
-        self.trainer.read(codes, table, task.starts.astype(np.int64), task.length, task.period)
+        documents = None if task.documents is None else task.documents.astype(documents_dtype)
+        self.trainer.read(codes, table, task.starts.astype(np.int64), task.length, documents, task.first)
 
     def train(self, learning_rates: list[float], average_shares: list[float] | None = None) -> np.ndarray:
         """The losses of the steps made."""
@@ -804,10 +822,13 @@ def test_trainer_is_the_loop_of_the_reference(kernels, name):
         assert_close(value, params[parameter], tolerance, parameter)
 
 
-@pytest.mark.parametrize("codes_dtype", ["uint8", "uint16", "int32"])
-def test_trainer_reads_codes_of_every_width(kernels, codes_dtype):
+@pytest.mark.parametrize(
+    ("codes_dtype", "documents_dtype"), [("uint8", "int32"), ("uint16", "int64"), ("int32", "int64")]
+)
+def test_trainer_reads_codes_of_every_width(kernels, codes_dtype, documents_dtype):
     for task in (TASKS["adam"], TASKS["documents"]):
-        training, expected = Training(kernels, task, codes_dtype=codes_dtype), Training(kernels, task)
+        training = Training(kernels, task, codes_dtype=codes_dtype, documents_dtype=documents_dtype)
+        expected = Training(kernels, task)
         losses = training.train(LEARNING_RATES)
         np.testing.assert_allclose(losses, reference_training(task, LEARNING_RATES)[1], rtol=1e-3)
         np.testing.assert_array_equal(losses, expected.train(LEARNING_RATES))

@@ -42,23 +42,26 @@ DEFAULTS |= dict(momentum=0.9, beta1=0.9, beta2=0.99, seed=0)
 VALIDATION_ROWS, WARM_UP = 64, 256
 
 
-def text_epoch(symbols, batch_size, seq_length):
-    """The chunks of an epoch of a text: the readers stand evenly."""
-    predictions = len(symbols) - 1
+def epoch(inputs, targets, batch_size, seq_length):
+    """The chunks of an epoch: the readers stand evenly."""
+    predictions = len(inputs)
     starts = [predictions * b // batch_size for b in range(batch_size)]
-    return list(reference.chunks(symbols, starts, math.ceil(predictions / batch_size), seq_length))
+    return list(reference.chunks(inputs, targets, starts, math.ceil(predictions / batch_size), seq_length))
+
+
+def text_epoch(symbols, batch_size, seq_length):
+    """The chunks of an epoch of a text."""
+    return epoch(symbols[:-1], symbols[1:], batch_size, seq_length)
 
 
 def documents_epoch(documents, order, vocabulary, batch_size, seq_length):
-    """The chunks of an epoch of documents in this order: each reader begins at the END before its even place."""
-    end, stream = vocabulary.end, [vocabulary.end]
+    """The chunks of an epoch of documents in this order: END is the first input of each and its last target."""
+    inputs, targets = [], []
     for i in order:
-        stream += [*vocabulary.encode(documents[i]).tolist(), end]
-    predictions = len(stream) - 1
-    ends = [position for position, symbol in enumerate(stream) if symbol == end]
-    starts = [max(e for e in ends if e <= predictions * b // batch_size) for b in range(batch_size)]
-    length = max(after - before for before, after in itertools.pairwise([*starts, predictions]))
-    return list(reference.chunks(np.array(stream), starts, length, seq_length, period=predictions))
+        symbols = vocabulary.encode(documents[i]).tolist()
+        inputs += [vocabulary.end, *symbols]
+        targets += [*symbols, vocabulary.end]
+    return epoch(np.array(inputs), np.array(targets), batch_size, seq_length)
 
 
 def epochs_of(data, vocabulary, settings):

@@ -108,7 +108,8 @@ class Trainer(Engine):
         table: npt.NDArray[np.uint8],
         starts: npt.NDArray[np.int64],
         length: int,
-        period: int,
+        documents: npt.NDArray[np.int32] | npt.NDArray[np.int64] | None = None,
+        first: npt.NDArray[np.int64] | None = None,
     ) -> None: ...
     def restore(self, step: int, position: int, passes: int, state: npt.NDArray[Any]) -> None: ...
     def steps_left(self) -> int: ...

@@ -30,7 +30,8 @@ cdef class Trainer(Engine):
     """An engine that reads a stream of symbols by itself and updates the parameters, many steps a call.
 
     Reader b of the batch begins at starts[b] and reads `length` symbols in chunks of seq_length, the last one
-    shorter; then all begin again, from a zero state. Where `period` is not 0 they read on at its multiples from 0.
+    shorter; then all begin again, from a zero state. Of documents it begins within number first[b], and goes on with
+    the next one in their order where one has ended; the last one is followed by the first.
     In `average`, an arena, it keeps an average of the parameters over the steps, if one is asked for.
     """
     cdef Optimizer optimizer
@@ -41,7 +42,14 @@ cdef class Trainer(Engine):
     cdef const uint8_t[::1] _table
     cdef const int64_t[::1] _starts
     cdef int itemsize
-    cdef int64_t length, period
+    cdef int64_t length
+    cdef const uint8_t[::1] _documents  # where they begin, in the order in which they are read; none of a text
+    cdef int documents_itemsize
+    cdef int64_t num_documents
+    cdef const int64_t[::1] _first
+    cdef int64_t[::1] _at               # of each reader of documents its next symbol,
+    cdef int64_t[::1] _document         # in which document that is,
+    cdef int64_t[::1] _symbols_read     # and how many it has read
     cdef readonly int64_t position      # symbols of each reader that are read
     cdef readonly long long passes      # over the stream that are complete
     cdef uint64_t seed
@@ -101,18 +109,26 @@ cdef class Trainer(Engine):
         const uint8_t[::1] table not None,  # (256,) from codes to symbols where codes are uint8
         const int64_t[::1] starts not None,
         int64_t length,
-        int64_t period,
+        documents=None,                     # (n,) of int32 or int64: where documents begin, in the order of reading
+        const int64_t[::1] first=None,      # (B,) the documents in which the readers begin
     ):
         """Read this stream from its beginning on, from a zero state."""
         check_length("table", table.shape[0], 256)
         check_length("starts", starts.shape[0], self.work.batch_size)
+        documents = np.empty(0, np.int64) if documents is None else documents
+        if len(documents):
+            check_length("first", first.shape[0], self.work.batch_size)
         self.set_state(None)
         self.itemsize = codes.itemsize
         self._codes = codes.view(np.uint8)
         self._table = table
         self._starts = starts
         self.length = length
-        self.period = period
+        self.num_documents = len(documents)
+        self.documents_itemsize = documents.itemsize
+        self._documents = documents.view(np.uint8)
+        self._first = first
+        self._at, self._document, self._symbols_read = np.full((3, self.work.batch_size), -1, np.int64)
         self.position = 0
 
     def restore(self, long long step, int64_t position, long long passes, state not None):
@@ -194,13 +210,41 @@ cdef class Trainer(Engine):
             w.seq_length = T
             w.dropout_key = self.seed ^ (<uint64_t>step << 32)
         for b in range(B * rank // threads, B * (rank + 1) // threads):
-            for t in range(T):
-                at = self._starts[b] + position + t
-                if self.period != 0:
-                    at = at % self.period
-                w.inputs[t * B + b] = self.symbol(at)
-                w.targets[t * B + b] = self.symbol(at + 1)
+            if self.num_documents != 0:
+                if self._symbols_read[b] != position:
+                    self.find_place(b, position)
+                for t in range(T):
+                    w.inputs[t * B + b] = self.symbol(self._at[b])
+                    w.targets[t * B + b] = self.read_on(b)
+            else:
+                at = self._starts[b] + position
+                for t in range(T):
+                    w.inputs[t * B + b] = self.symbol(at + t)
+                    w.targets[t * B + b] = self.symbol(at + t + 1)
         return position + T if position + T < self.length else 0
+
+    cdef void find_place(self, Py_ssize_t b, int64_t position) noexcept nogil:
+        """Brings a reader of documents to where it has read so many symbols."""
+        self._at[b] = self._starts[b]
+        self._document[b] = self._first[b]
+        self._symbols_read[b] = 0
+        while self._symbols_read[b] < position:
+            self.read_on(b)
+
+    cdef int read_on(self, Py_ssize_t b) noexcept nogil:
+        """Brings a reader of documents to its next symbol; what its last one is followed by."""
+        cdef int target = self.symbol(self._at[b] + 1)
+        self._at[b] += 1
+        self._symbols_read[b] += 1
+        if target >= self.work.end:
+            self._document[b] = self._document[b] + 1 if self._document[b] + 1 < self.num_documents else 0
+            self._at[b] = self.document_start(self._document[b])
+        return target
+
+    cdef int64_t document_start(self, int64_t number) noexcept nogil:
+        if self.documents_itemsize == 4:
+            return (<const int32_t *>&self._documents[0])[number]
+        return (<const int64_t *>&self._documents[0])[number]
 
     cdef int symbol(self, int64_t at) noexcept nogil:
         if self.itemsize == 1:

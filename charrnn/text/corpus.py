@@ -1,51 +1,45 @@
 """Text as a stream of symbols.
 
-Every kind of data is an iterator of blocks of code points. One run numbers the characters as they come, and
-keeps their numbers, which then become indices in place: decoding is most of the time that reading takes. So no
-more is held than those indices, and a large file whose bytes are its code points is not copied at all, but
-mapped.
+Every kind of data is an iterator of blocks of code points, and is read once. The characters are numbered as they come,
+and their numbers are kept, which then become indices in place: decoding is most of the time that reading takes. So no
+more is held than those indices, and a large file whose bytes are its code points is not copied at all, but mapped.
 
-Documents are one stream, END d1 END d2 ... dn END. Wherever the input is END the state before it is zero, so
-that nothing else has to keep them apart. Both ends are the same symbol: the stream is a ring of one symbol
-fewer.
+Documents are one stream, END d1 END d2 ... dn END, where a label may stand for the END before a document. Wherever the
+input is a special symbol the state before it is zero, so that nothing else has to keep documents apart, and their order
+has no meaning.
 """
 
 from __future__ import annotations
 
-import io
 import mmap
-import numbers
 import os
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import chain
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from charrnn.text.decoding import (
-    code_point_blocks,
-    code_points,
-    codec_name,
-    file_blocks,
-    gathered,
-    mapped,
-    text_of,
-)
+from charrnn.errors import choice
+from charrnn.text.blocks import END_BLOCK, Tracker, document_blocks, line_blocks
+from charrnn.text.decoding import code_point_blocks, code_points, codec_name, file_blocks, gathered, mapped, text_of
+from charrnn.text.documents import Cut, Documents, checked_weights
+from charrnn.text.hints import warn_of_name
+from charrnn.text.numbering import number, renumber, widen
+from charrnn.text.sources import Source
+from charrnn.text.unknown import UnknownCharacters
 from charrnn.text.vocabulary import END_POINT, Vocabulary
 
 __all__ = ["Corpus", "read"]
 
 #: What is read: a text, a file, or documents.
-Data = str | bytes | bytearray | memoryview | os.PathLike[str] | Iterable[str | bytes]
+Data = str | bytes | bytearray | memoryview | os.PathLike[str] | Iterable[Any]
 
 #: Symbols of documents that are handled at once.
 BLOCK = 1 << 16
 
 IDENTITY = np.arange(256, dtype=np.uint8)
 IDENTITY.flags.writeable = False
-
-_END_BLOCK = np.array([END_POINT], np.int32)
 
 
 class Corpus:
@@ -54,11 +48,18 @@ class Corpus:
     Parameters
     ----------
     vocabulary : Vocabulary
-        The symbols. With END among them the stream is one of documents, and begins and ends with END.
+        The symbols. With END among them the stream is one of documents: it begins with a special symbol and ends with
+        END.
     codes : ndarray of uint8, uint16 or int32, shape (n,)
         The stream, C-contiguous and perhaps read-only.
     table : ndarray of uint8, shape (256,), optional
         The index of each code where `codes` are uint8; by default they are indices themselves.
+    weights : ndarray of float64, shape (num_documents,), optional
+        How many copies each document counts for; by default one.
+    cut : Cut, optional
+        How files were cut into these documents.
+    num_skipped : int, default 0
+        Unknown characters that were left out.
 
     Examples
     --------
@@ -69,10 +70,22 @@ class Corpus:
     (2, 6)
     """
 
-    def __init__(self, vocabulary: Vocabulary, codes: np.ndarray, table: np.ndarray = IDENTITY) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        codes: np.ndarray,
+        table: np.ndarray = IDENTITY,
+        *,
+        weights: np.ndarray | None = None,
+        cut: Cut | None = None,
+        num_skipped: int = 0,
+    ) -> None:
         self.vocabulary = vocabulary
         self.codes = codes
         self.table = table
+        self.weights = weights
+        self.cut = cut
+        self.num_skipped = num_skipped
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -81,22 +94,40 @@ class Corpus:
         documents = "" if self.vocabulary.end is None else f" in {self.num_documents} documents"
         return f"<Corpus of {len(self)} symbols{documents}, {self.vocabulary!r}>"
 
-    @property
+    @cached_property
     def num_documents(self) -> int:
         """Documents in the stream, 0 for a text."""
-        return 0 if self.vocabulary.end is None else len(self.ends) - 1
+        return 0 if self.vocabulary.end is None else sum(map(len, self._ends())) - 1
 
     @property
     def num_predictions(self) -> int:
         """Pairs of a symbol and the next."""
         return max(0, len(self) - 1)
 
-    @cached_property
+    @property
+    def epoch_length(self) -> int:
+        """Pairs of a symbol and the next in an epoch: those of a document as often as it has copies."""
+        if self.weights is None:
+            return self.num_predictions
+        return round(float(np.diff(self.ends()) @ self.weights))
+
+    @property
+    def num_chars(self) -> int:
+        """Characters in the stream."""
+        return len(self) - (0 if self.vocabulary.end is None else self.num_documents + 1)
+
     def ends(self) -> np.ndarray:
-        """Where the stream is END, from position 0 on; int64 of shape (num_documents + 1,)."""
-        starts = range(0, len(self), BLOCK)
-        found = (np.flatnonzero(self.indices(s, s + BLOCK) == self.vocabulary.end) + s for s in starts)
-        return np.concatenate(list(found)).astype(np.int64, copy=False)
+        """Where a special symbol stands, from position 0 on: int32 or int64 of shape (num_documents + 1,)."""
+        ends = np.empty(self.num_documents + 1, np.int32 if len(self) < 1 << 31 else np.int64)
+        filled = 0
+        for found in self._ends():
+            ends[filled : filled + len(found)] = found
+            filled += len(found)
+        return ends
+
+    def _ends(self) -> Iterator[np.ndarray]:
+        for start in range(0, len(self), BLOCK):
+            yield np.flatnonzero(self.indices(start, start + BLOCK) >= self.vocabulary.end) + start
 
     def indices(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Give the symbols from position `start` to before `stop`, a copy of the vocabulary's dtype."""
@@ -115,90 +146,32 @@ class Corpus:
         if mapping is not None and hasattr(mapping, "madvise"):  # not on Windows
             mapping.madvise(mmap.MADV_DONTNEED)
 
-    def split(self, val_fraction: float) -> tuple[Corpus, Corpus | None]:
-        """Cut the last part off for validation; both parts are views.
 
-        Parameters
-        ----------
-        val_fraction : float
-            The part of the symbols to validate on, at least 0 and below 1. Documents are cut between two of
-            them, as near to that as leaves one on either side, and the END there belongs to both parts.
+def groups(ends: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield runs of documents, first to last - 1, that fill one block together, and single ones that are longer.
 
-        Returns
-        -------
-        train : Corpus
-            This corpus itself where `val_fraction` is 0.
-        val : Corpus or None
-            None where `val_fraction` is 0.
-
-        Raises
-        ------
-        ValueError
-            If either part would have fewer than 2 symbols or no document.
-
-        Examples
-        --------
-        >>> train, val = read("hello world").split(0.2)
-        >>> train.vocabulary.decode(train.indices()), val.vocabulary.decode(val.indices())
-        ('hello wo', 'rld')
-        """
-        if not isinstance(val_fraction, numbers.Real):
-            raise TypeError(f"val_fraction must be a number, got {type(val_fraction).__name__}")
-        if not 0 <= val_fraction < 1:
-            raise ValueError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
-        if val_fraction == 0:
-            return self, None
-        cut = int(len(self) * (1 - val_fraction))
-        if self.vocabulary.end is None:
-            if min(cut, len(self) - cut) < 2:
-                raise ValueError(
-                    "val_fraction must leave at least 2 characters to train on and 2 to "
-                    f"validate on, got {val_fraction} of {len(self)}"
-                )
-            return self._part(0, cut), self._part(cut, len(self))
-        between = self.ends[1:-1]
-        if not len(between):
-            raise ValueError(f"val_fraction must be 0 for a single document, got {val_fraction}")
-        cut = int(between[np.abs(between - cut).argmin()])
-        return self._part(0, cut + 1), self._part(cut, len(self))
-
-    def _part(self, start: int, stop: int) -> Corpus:
-        return Corpus(self.vocabulary, self.codes[start:stop], self.table)
-
-    def shuffled(self, rng: np.random.Generator) -> Corpus:
-        """Give the documents in a new order, which one permutation drawn from `rng` decides.
-
-        Raises
-        ------
-        ValueError
-            If this is a text.
-
-        Examples
-        --------
-        >>> corpus = read(["to", "be", "or"]).shuffled(np.random.default_rng(0))
-        >>> corpus.vocabulary.decode(corpus.indices(1, 3))
-        'or'
-        """
-        if self.vocabulary.end is None:
-            raise ValueError("a corpus must be one of documents to be shuffled, got a text")
-        order = rng.permutation(self.num_documents)
-        lengths = np.diff(self.ends)[order]
-        ends = np.append(0, np.cumsum(lengths))
-        shifts = self.ends[order] - ends[:-1]
-        codes = np.empty_like(self.codes)
-        codes[0] = self.codes[0]
-        for first, last in _groups(ends):
-            start, stop = ends[first] + 1, ends[last] + 1
-            if last == first + 1:
-                codes[start:stop] = self.codes[start + shifts[first] : stop + shifts[first]]
-            else:
-                codes[start:stop] = self.codes[
-                    np.arange(start, stop) + np.repeat(shifts[first:last], lengths[first:last])
-                ]
-        return Corpus(self.vocabulary, codes, self.table)
+    Examples
+    --------
+    >>> list(groups(np.array([0, 40_000, 60_000, 80_000, 180_000])))
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    first = 0
+    while first < len(ends) - 1:
+        last = max(first + 1, int(np.searchsorted(ends, ends[first] + BLOCK, "right")) - 1)
+        yield first, last
+        first = last
 
 
-def read(data: Data, *, encoding: str = "utf-8", vocabulary: Vocabulary | None = None, name: str = "data") -> Corpus:
+def read(
+    data: Data,
+    *,
+    encoding: str = "utf-8",
+    vocabulary: Vocabulary | None = None,
+    name: str = "data",
+    weights: Iterable[float] | None = None,
+    reserve: str = "",
+    unknown: str = "error",
+) -> Corpus:
     r"""Read a text or a set of documents.
 
     Every code point is a character as it stands: ``"\r\n"`` is two, NUL is one, and so is a lone surrogate in
@@ -209,14 +182,21 @@ def read(data: Data, *, encoding: str = "utf-8", vocabulary: Vocabulary | None =
     ----------
     data : str, bytes, os.PathLike or iterable of str or bytes
         A str is the text itself, never a path. Bytes are text in Latin-1: byte n is the character U+00n. A
-        path is a text file. An iterable is a set of documents; a Python set is read in sorted order.
+        path is a text file, which may be packed with gzip, bzip2, xz or zstd. An iterable is a set of documents, or of
+        pairs (label, document); a Python set is read in sorted order, of an open file each line that is not blank.
     encoding : str, default "utf-8"
         That of a file.
     vocabulary : Vocabulary, optional
         The symbols of a model. With END among them a text is a single document. By default the characters of
-        the data in the order of their code points, with END for documents.
+        the data in the order of their code points, with END for documents, and then the labels in their order.
     name : str, default "data"
         What an error calls the data, where it is not a file.
+    weights : iterable of float, optional
+        How many copies each document counts for.
+    reserve : str, default ""
+        Characters that are to be among the symbols though the data may not have them, where no `vocabulary` is given.
+    unknown : "error" or "skip", default "error"
+        Whether characters that are not in the `vocabulary` are left out.
 
     Returns
     -------
@@ -227,7 +207,7 @@ def read(data: Data, *, encoding: str = "utf-8", vocabulary: Vocabulary | None =
     TypeError
         If `data` or a document is of another type.
     ValueError
-        If the data has no characters, or one that is not in the `vocabulary`; if they are documents and that
+        If the data has no characters, or some that are not in the `vocabulary`; if they are documents and that
         has no END; if the file is not in this encoding, or there is no such encoding.
     OSError
         If the file cannot be read.
@@ -248,120 +228,189 @@ def read(data: Data, *, encoding: str = "utf-8", vocabulary: Vocabulary | None =
     Traceback (most recent call last):
     ValueError: '!' at position 4 of data is not among the model's 4 characters (U+0021 EXCLAMATION MARK, once)
     """
+    choice("unknown", unknown, ("error", "skip"))
+    reading = _Reading(vocabulary, reserve, UnknownCharacters() if unknown == "skip" else None)
     if isinstance(data, os.PathLike):
-        codec, path = codec_name(encoding), os.fsdecode(data)
-        with open(data, "rb") as opened:
-            mapped = _mapped(opened, codec, path, vocabulary)
-            if mapped is not None:
-                return mapped
-            file: BinaryIO = opened if opened.seekable() else io.BytesIO(opened.read())
-            return _corpus(partial(file_blocks, file, codec, path), vocabulary, path)
+        if weights is not None:
+            raise ValueError("weights must come with documents, got a text")
+        codec, source = codec_name(encoding), Source(os.fsdecode(data))
+        with source.open() as file:
+            if codec != "iso8859-1":
+                source.check_text(file)
+            return reading.mapped(file, codec, source.name) or reading.text(
+                file_blocks(file, codec, source.name), source.name
+            )
     if isinstance(data, (str, bytes, bytearray, memoryview)):
-        text = data if isinstance(data, str) else bytes(data)
-        return _corpus(partial(code_point_blocks, text), vocabulary, name)
-    documents = _documents(data, name)
+        if weights is not None:
+            raise ValueError("weights must come with documents, got a text")
+        warn_of_name(data, name)
+        return reading.text(code_point_blocks(data if isinstance(data, str) else bytes(data)), name)
     if vocabulary is not None and vocabulary.end is None:
+        _check_iterable(data, name)
         raise ValueError(f"{name} must be a single text, as the model's vocabulary has no END, got documents")
-    return _corpus(partial(_document_blocks, documents), vocabulary, name, documents)
+    return reading.documents(data, name, None if weights is None else checked_weights(weights))
 
 
-def _corpus(
-    blocks: Callable[[], Iterator[np.ndarray]],
-    vocabulary: Vocabulary | None,
-    name: str,
-    documents: list[str] | None = None,
-) -> Corpus:
-    if vocabulary is None:
-        numbered = (_number(blocks(), dtype) for dtype in (np.uint8, np.uint16, np.int32))
-        points, codes = next(filter(None, numbered))
-        order = np.argsort(points)
-        characters = text_of(points[order][: -1 if documents else None])
-        if not characters:
-            raise ValueError(f"{name} has no characters")
-        indices = np.argsort(order).astype(codes.dtype)
-        for start in range(0, len(codes), BLOCK):
-            codes[start : start + BLOCK] = indices.take(codes[start : start + BLOCK])
-        return Corpus(Vocabulary(characters, end=documents is not None), codes)
+class _Reading:
+    """One run through the data: what becomes of its blocks of code points."""
 
-    single = documents is None and vocabulary.end is not None
+    def __init__(self, vocabulary: Vocabulary | None, reserve: str, skipped: UnknownCharacters | None) -> None:
+        self.vocabulary = vocabulary
+        self.reserve = code_points(reserve)
+        self.skipped = skipped
+        self.labels: dict[str, int] = {}
+        if vocabulary is not None:
+            self.labels = {label: i for i, label in enumerate(vocabulary.labels)}
+        self.weights: list[float] | None = None
 
-    def place(position: int) -> str:
-        return _place(documents, position) if documents else f"position {position - single} of {name}"
+    def text(self, blocks: Iterator[np.ndarray], name: str) -> Corpus:
+        if self.vocabulary is None:
+            return self._numbered(blocks, name)
+        single = self.vocabulary.end is not None
+        stream = chain([END_BLOCK], blocks, [END_BLOCK]) if single else blocks
+        return self._encoded(stream, lambda position: f"position {position - single} of {name}")
 
-    stream = chain([_END_BLOCK], blocks(), [_END_BLOCK]) if single else blocks()
-    return Corpus(vocabulary, gathered(vocabulary.encode_blocks(stream, place), vocabulary.dtype))
+    def mapped(self, file: BinaryIO, codec: str, name: str) -> Corpus | None:
+        """The corpus of a large file whose bytes are its code points, if they are, and the vocabulary has them."""
+        vocabulary = self.vocabulary
+        if vocabulary is not None and (vocabulary.end is not None or vocabulary.dtype != np.uint8):
+            return None
+        found = mapped(file, codec, name)
+        if found is None:
+            return None
+        codes, points = found
+        vocabulary = vocabulary or Vocabulary(text_of(np.union1d(points, self.reserve)))
+        if vocabulary.dtype != np.uint8 or vocabulary.look_up(points).min() < 0:
+            return None
+        return Corpus(vocabulary, codes, np.maximum(vocabulary.look_up(IDENTITY), 0).astype(np.uint8))
 
-
-def _number(blocks: Iterable[np.ndarray], dtype: type) -> tuple[np.ndarray, np.ndarray] | None:
-    """Number code points as they come; give those that have a number, and all the numbers, if `dtype` holds them."""
-    most = np.iinfo(dtype).max + 1
-    ranks = np.zeros(END_POINT + 1, np.min_scalar_type(most))  # number + 1, or 0
-    points, codes = np.empty(0, np.int32), bytearray()
-    for block in blocks:
-        found = ranks.take(block)
-        if found.min(initial=1) == 0:
-            points = np.append(points, np.unique(block[found == 0]))
-            if len(points) > most:
-                return None
-            ranks[points] = np.arange(1, len(points) + 1)
-            found = ranks.take(block)
-        codes += (found - 1).astype(dtype).data
-    return points, np.frombuffer(codes, dtype)
-
-
-def _mapped(file: BinaryIO, codec: str, path: str, vocabulary: Vocabulary | None) -> Corpus | None:
-    """The corpus of a large file whose bytes are its code points, if they are, and the vocabulary has them."""
-    if vocabulary is not None and (vocabulary.end is not None or vocabulary.dtype != np.uint8):
-        return None
-    found = mapped(file, codec, path)
-    if found is None:
-        return None
-    codes, points = found
-    vocabulary = vocabulary or Vocabulary(text_of(points))
-    if vocabulary.look_up(points).min() < 0:
-        return None
-    return Corpus(vocabulary, codes, np.maximum(vocabulary.look_up(IDENTITY), 0).astype(np.uint8))
-
-
-def _documents(data: Iterable[str | bytes], name: str) -> list[str]:
-    if not isinstance(data, Iterable):
-        raise TypeError(f"{name} must be str, bytes, a path or an iterable of str, got {type(data).__name__}")
-    documents = [document.decode("latin-1") if isinstance(document, bytes) else document for document in data]
-    if not documents:
-        raise ValueError(f"{name} must have at least 1 document, got none")
-    for number, document in enumerate(documents):
-        if not isinstance(document, str):
-            kind = type(document).__name__
-            raise TypeError(f"document {number} of {name} must be str or bytes, got {kind}")
-    return sorted(documents) if isinstance(data, (set, frozenset)) else documents
-
-
-def _document_blocks(documents: list[str]) -> Iterator[np.ndarray]:
-    yield _END_BLOCK
-    ends = np.cumsum(np.fromiter(chain([-1], map(len, documents)), np.int64, len(documents) + 1) + 1)
-    for first, last in _groups(ends):
-        if last == first + 1:
-            yield from code_point_blocks(documents[first])
-            yield _END_BLOCK
+    def documents(self, data: Any, name: str, weights: np.ndarray | None) -> Corpus:
+        if isinstance(data, Documents):
+            name, cut = data.name, data.cut
+            weights = data.weights if weights is None else weights
+            if cut == Cut():
+                blocks = line_blocks(data.texts())
+            else:
+                self.weights = None if cut.weight is None else []
+                blocks = document_blocks(self._special_points(data))
         else:
-            lengths = np.diff(ends[first : last + 1]) - 1
-            yield np.insert(code_points("".join(documents[first:last])), np.cumsum(lengths), END_POINT)
+            cut = None
+            blocks = document_blocks(self._special_points_of(_documents(data, name)))
+        if self.vocabulary is None:
+            corpus = self._numbered(blocks, name)
+        else:
+            tracker = Tracker(blocks)
+            numbered = isinstance(data, Documents)
+            places = data.places if numbered else lambda numbers: {i: f"document {i}" for i in numbers}
+
+            def names(found: list[tuple[int, int]]) -> list[str]:
+                named = places(i for i, _ in found)
+                return [f"position {position} of {named[i]}" for i, position in found]
+
+            corpus = self._encoded(tracker, tracker.place, names)
+        if corpus.num_documents == 0:
+            raise ValueError(f"{name} must have at least 1 document, got none")
+        corpus.cut = cut
+        corpus.weights = _weights(corpus, weights if self.weights is None else np.array(self.weights))
+        return corpus
+
+    def _special_points(self, documents: Documents) -> Iterator[tuple[str, int]]:
+        for item in documents.items():
+            if self.weights is not None:
+                self.weights.append(item.weight)
+            yield item.text, END_POINT if item.label is None else self._label_point(item.label)
+
+    def _special_points_of(self, documents: Iterable[tuple[str | None, str]]) -> Iterator[tuple[str, int]]:
+        for label, text in documents:
+            yield text, END_POINT if label is None else self._label_point(label)
+
+    def _label_point(self, label: str) -> int:
+        if self.vocabulary is not None and label not in self.labels:
+            known = ", ".join(map(repr, self.vocabulary.labels)) or "none"
+            raise ValueError(f"label must be one of the model's, {known}, got {label!r}")
+        return END_POINT + 1 + self.labels.setdefault(label, len(self.labels))
+
+    def _numbered(self, blocks: Iterable[np.ndarray], name: str) -> Corpus:
+        points, encoded, dtype = number(blocks)
+        characters = np.union1d(points[points < END_POINT], self.reserve)
+        if not (points < END_POINT).any():
+            raise ValueError(
+                f"{name} must have at least 1 document, got none" if len(encoded) == 1 else f"{name} has no characters"
+            )
+        labels = sorted(self.labels)
+        vocabulary = Vocabulary(text_of(characters), end=bool((points == END_POINT).any()), labels=labels)
+        if vocabulary.dtype != dtype:
+            widen(encoded, dtype, vocabulary.dtype)
+        codes = np.frombuffer(encoded, vocabulary.dtype)
+        # The labels have points in the order in which they came, and indices in their own.
+        sorted_points = np.array([END_POINT + 1 + labels.index(label) for label in self.labels], np.int32)
+        is_label = points > END_POINT
+        points[is_label] = sorted_points[points[is_label] - END_POINT - 1]
+        renumber(codes, vocabulary.look_up(points).astype(vocabulary.dtype))
+        return Corpus(vocabulary, codes)
+
+    def _encoded(
+        self,
+        blocks: Iterable[np.ndarray],
+        place: Callable[[int], Any],
+        names: Callable[[list[Any]], list[str]] = list,
+    ) -> Corpus:
+        assert self.vocabulary is not None
+        encoded = self.vocabulary.encode_blocks(blocks, place, self.skipped, names)
+        codes = gathered(encoded, self.vocabulary.dtype)
+        return Corpus(self.vocabulary, codes, num_skipped=0 if self.skipped is None else self.skipped.total)
 
 
-def _groups(ends: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Runs of documents, first to last - 1, that fill one block together, and single ones that are longer."""
-    first = 0
-    while first < len(ends) - 1:
-        last = max(first + 1, int(np.searchsorted(ends, ends[first] + BLOCK, "right")) - 1)
-        yield first, last
-        first = last
+def _check_iterable(data: Any, name: str) -> None:
+    """Refuse what is no set of documents, or iterates over something else."""
+    kind = type(data).__name__
+    if isinstance(data, Mapping):
+        raise TypeError(
+            f"{name} must be str, bytes, a path or an iterable of str, got a {kind}: pass its documents, as "
+            "list(data) or list(data.values())"
+        )
+    if hasattr(data, "columns") and hasattr(data, "__getitem__"):
+        raise TypeError(
+            f"{name} must be str, bytes, a path or an iterable of str, got a {kind}: pass the column of the texts, "
+            "as data['text']"
+        )
+    if not isinstance(data, Iterable):
+        raise TypeError(f"{name} must be str, bytes, a path or an iterable of str, got {kind}")
 
 
-def _place(documents: list[str], position: int) -> str:
-    """Where a position of the stream lies in the documents."""
-    position -= 1
-    number = 0
-    while position > len(documents[number]):
-        position -= len(documents[number]) + 1
-        number += 1
-    return f"position {position} of document {number}"
+def _documents(data: Any, name: str) -> Iterator[tuple[str | None, str]]:
+    """Yield the documents of an iterable, each with its label, if it has one."""
+    _check_iterable(data, name)
+    lines = hasattr(data, "readline")
+    labelled = None
+    for i, document in enumerate(sorted(data) if isinstance(data, (set, frozenset)) else data):
+        label = None
+        if isinstance(document, tuple) and len(document) == 2:
+            label, document = document
+            if not isinstance(label, str):
+                raise TypeError(f"the label of document {i} of {name} must be str, got {type(label).__name__}")
+        if isinstance(document, bytes):
+            document = document.decode("latin-1")
+        if not isinstance(document, str):
+            raise TypeError(f"document {i} of {name} must be str or bytes, got {type(document).__name__}")
+        if labelled is None:
+            labelled = label is not None
+        elif labelled != (label is not None):
+            raise ValueError(
+                f"document {i} of {name} must have {'a label' if labelled else 'no label'} as those before"
+            )
+        if lines:
+            document = document.rstrip("\r\n")
+            if not document or document.isspace():
+                continue
+        yield label, document
+
+
+def _weights(corpus: Corpus, weights: np.ndarray | None) -> np.ndarray | None:
+    if weights is None:
+        return None
+    if len(weights) != corpus.num_documents:
+        raise ValueError(f"weights must be one for each of {corpus.num_documents} documents, got {len(weights)}")
+    if not weights.any():
+        raise ValueError("weights must not all be 0")
+    return weights

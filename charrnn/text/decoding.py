@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -61,12 +62,15 @@ def codec_name(encoding: str) -> str:
     return "utf-8-sig" if codec == "utf-8" else codec
 
 
-def file_blocks(file: BinaryIO, codec: str, path: str) -> Iterator[np.ndarray]:
+def file_texts(file: BinaryIO, codec: str, name: str) -> Iterator[str]:
+    """Yield the text of an opened file in pieces; an error says where it is not in this encoding."""
     decoder = codecs.getincrementaldecoder(codec)()
-    file.seek(0)
     num_bytes, data = 0, b"."
+    mark = ""
     while data:
         data = file.read(BLOCK)
+        if num_bytes == 0 and data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and not codec.startswith("utf-16"):
+            mark = " (its byte-order mark is that of utf-16)"
         num_bytes += len(data)
         try:
             text = decoder.decode(data, final=not data)
@@ -76,24 +80,36 @@ def file_blocks(file: BinaryIO, codec: str, path: str) -> Iterator[np.ndarray]:
                 # The decoder's bytes are those of this block and what it kept of the ones before.
                 offset = num_bytes - len(error.object) + error.start
                 reason = f"byte 0x{error.object[error.start]:02x} at offset {offset} ({error.reason})"
+            encoding = codec.removesuffix("-sig")
             raise ValueError(
-                f"{path} must be in {codec.removesuffix('-sig')}, got {reason}; give its encoding, or pass its bytes"
+                f"{name} must be in {encoding}, got {reason}; give its encoding{mark}, or pass its bytes"
             ) from None
-        yield code_points(text)
+        yield text
 
 
-def mapped(file: BinaryIO, codec: str, path: str) -> tuple[np.ndarray, np.ndarray] | None:
+def file_blocks(file: BinaryIO, codec: str, name: str) -> Iterator[np.ndarray]:
+    """Yield the code points of an opened file."""
+    return map(code_points, file_texts(file, codec, name))
+
+
+def mapped(file: BinaryIO, codec: str, name: str) -> tuple[np.ndarray, np.ndarray] | None:
     """A large file whose bytes are its code points, mapped into memory, and which code points it has; else None."""
-    size = os.fstat(file.fileno()).st_size
-    if size < MMAP_BYTES:
+    try:
+        status = os.fstat(file.fileno())
+    except OSError:  # it is unpacked
+        return None
+    size = status.st_size
+    if not stat.S_ISREG(status.st_mode) or size < MMAP_BYTES:
         return None
     ascii = bytes(range(128))
     if codec != "iso8859-1" and ascii.decode(codec, "replace") != ascii.decode("ascii"):
         return None
     seen = np.zeros(256 if codec == "iso8859-1" else 128, bool)
-    for block in file_blocks(file, codec, path):
+    for block in file_blocks(file, codec, name):
         if block.max(initial=0) >= len(seen):
-            return None
+            break
         seen[block] = True
         size -= len(block)
-    return (np.memmap(file, np.uint8, "r"), np.flatnonzero(seen)) if size == 0 else None
+    found = (np.memmap(file, np.uint8, "r"), np.flatnonzero(seen)) if size == 0 else None
+    file.seek(0)
+    return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -23,40 +24,47 @@ class UnknownCharacters:
     ----------
     counts : dict of str to int
         How often each occurs, in the order of their first places.
-    first : dict of str to int
-        The position of each where it occurs first.
+    first : dict of str to object
+        The place of each where it occurs first.
     typed_escape : bool
         Whether a backslash is among them, with an "n", "r" or "t" behind it.
 
     Examples
     --------
     >>> unknown = UnknownCharacters()
-    >>> unknown.add(np.array([97, 223, 98, 223]), np.array([False, True, False, True]), 10)
+    >>> unknown.add(np.array([97, 223, 98, 223]), np.array([False, True, False, True]), lambda index: f"place {index}")
     >>> unknown.counts, unknown.first
-    ({'ß': 2}, {'ß': 11})
+    ({'ß': 2}, {'ß': 'place 1'})
     """
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        self.first: dict[str, int] = {}
+        self.first: dict[str, Any] = {}
         self.typed_escape = False
 
-    def add(self, points: np.ndarray, unknown: np.ndarray, start: int) -> None:
-        """Gather those of a block of code points, which begins at position `start`, that are `unknown`."""
+    @property
+    def total(self) -> int:
+        """How many there are in all."""
+        return sum(self.counts.values())
+
+    def add(self, points: np.ndarray, unknown: np.ndarray, place: Callable[[int], Any]) -> None:
+        """Gather those of a block of code points that are `unknown`; `place` says where an index in the block lies."""
         places = np.flatnonzero(unknown)
         found, index, counts = np.unique(points[places], return_index=True, return_counts=True)
         for i in np.argsort(index).tolist():
             character = chr(found[i])
             self.counts[character] = self.counts.get(character, 0) + int(counts[i])
-            self.first.setdefault(character, start + int(places[index[i]]))
+            if character not in self.first and len(self.first) < MOST_LISTED:
+                self.first[character] = place(int(places[index[i]]))
         backslashes = places[points[places] == ord("\\")] + 1
         following = points[backslashes[backslashes < len(points)]]
         self.typed_escape |= bool(np.isin(following, list(map(ord, "nrt"))).any())
 
-    def error(self, characters: str, end: bool, place: Callable[[int], str]) -> ValueError:
-        """Make the error for a vocabulary of these characters; `place` names a position."""
-        listed = list(self.counts)[:MOST_LISTED]
-        (head, *tail) = [f"{character!r} at {place(self.first[character])}" for character in listed]
+    def error(self, characters: str, end: bool, names: Callable[[list[Any]], list[str]]) -> ValueError:
+        """Make the error for a vocabulary of these characters; `names` gives the names of places."""
+        listed = list(self.first)
+        places = zip(listed, names(list(self.first.values())), strict=True)
+        (head, *tail) = [f"{character!r} at {name}" for character, name in places]
         size = f"{len(characters)} character{'' if len(characters) == 1 else 's'}"
         message = f"{head} is not among the model's {size} ({self._details(listed[0])})"
         if tail:

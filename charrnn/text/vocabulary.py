@@ -11,7 +11,7 @@ special symbols are code points beyond those of Unicode.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class Vocabulary:
         The index of END, if it is a symbol: the first of the special symbols.
     labels : tuple of str
         The labels in index order, from `end + 1` on.
+    points : ndarray of int32, shape (num_inputs,)
+        Their code points, of which those of the special symbols lie beyond Unicode's.
     num_inputs : int
         How many symbols there are: `len(vocabulary)`, which are predicted, and the labels.
     dtype : numpy.dtype
@@ -81,22 +83,22 @@ class Vocabulary:
         if self.labels and not end:
             raise ValueError(f"labels must come with end, got {len(self.labels)} without")
         specials = np.arange(END_POINT, END_POINT + end + len(self.labels), dtype=np.int32)
-        self._points = np.concatenate([code_points(self.characters), specials])
-        size = self.num_inputs = len(self._points)
+        self.points = np.concatenate([code_points(self.characters), specials])
+        size = self.num_inputs = len(self.points)
         self.dtype = np.dtype(np.uint8 if size <= 1 << 8 else np.uint16 if size <= 1 << 16 else np.int32)
         # The last entry is that of no symbol: whatever lies beyond is looked up there.
-        self._table = np.full(self._points.max() + 2, -1, np.min_scalar_type(-size))
-        self._table[self._points] = np.arange(size)
-        other = self._table[self._points] != np.arange(size)
+        self._table = np.full(self.points.max() + 2, -1, np.min_scalar_type(-size))
+        self._table[self.points] = np.arange(size)
+        other = self._table[self.points] != np.arange(size)
         if other.any():
             first = int(other.argmax())
             raise ValueError(
                 f"characters must be distinct, got {self.characters[first]!r} at position "
-                f"{first} and at position {self._table[self._points[first]]}"
+                f"{first} and at position {self._table[self.points[first]]}"
             )
 
     def __len__(self) -> int:
-        return len(self._points) - len(self.labels)
+        return len(self.points) - len(self.labels)
 
     def __contains__(self, character: object) -> bool:
         return isinstance(character, str) and len(character) == 1 and character in self.characters
@@ -151,12 +153,14 @@ class Vocabulary:
     def encode_blocks(
         self,
         blocks: Iterable[np.ndarray],
-        place: Callable[[int], str],
+        place: Callable[[int], Any],
         skipped: UnknownCharacters | None = None,
+        names: Callable[[list[Any]], list[str]] = list,
     ) -> Iterator[np.ndarray]:
-        """Yield the indices of blocks of code points, of which `place` names a position.
+        """Yield the indices of blocks of code points.
 
         Unknown characters are left out and gathered in `skipped`, where it is given; otherwise one error names all.
+        `place` says where a position lies, while its block is at hand, and `names` gives the names of such places.
 
         Examples
         --------
@@ -168,13 +172,13 @@ class Vocabulary:
         for block in blocks:
             found = self.look_up(block)
             if found.min(initial=0) < 0:
-                unknown.add(block, found < 0, start)
+                unknown.add(block, found < 0, lambda index, start=start: place(start + index))  # type: ignore[misc]
                 found = found[found >= 0]
             if skipped is not None or not unknown.counts:
                 yield found.astype(self.dtype)
             start += len(block)
         if skipped is None and unknown.counts:
-            raise unknown.error(self.characters, self.end is not None, place)
+            raise unknown.error(self.characters, self.end is not None, names)
 
     def look_up(self, points: np.ndarray) -> np.ndarray:
         """Give the indices of code points, -1 for one that is not in the vocabulary.
@@ -230,7 +234,7 @@ class Vocabulary:
             else:
                 rule = f"be from 0 to {len(self.characters) - 1}"
             raise ValueError(f"indices must {rule}, got {index} at position {position}")
-        return text_of(self._points[indices])
+        return text_of(self.points[indices])
 
     def _count(self) -> str:
         return f"{len(self.characters)} character{'' if len(self.characters) == 1 else 's'}"

@@ -25,7 +25,7 @@ from charrnn.train.progress import Progress
 from charrnn.train.report import Report
 from charrnn.train.rule import default_learning_rate, defaults
 from charrnn.train.settings import Settings, Surroundings
-from charrnn.train.settle import as_of_model, settle, split
+from charrnn.train.settle import as_of_model, settle, split_off
 
 __all__ = [
     "DivergenceError",
@@ -185,12 +185,16 @@ def train(
     if base is not None:
         given = as_of_model(given, base)
     text = corpus.read(data, encoding=encoding, vocabulary=None if base is None else base.vocabulary)
-    given["val_fraction"], training, validation = split(text, val_fraction)
-    settings = settle(given, len(training) - 1)
-    _check_memory(settings, len(text.vocabulary), surroundings.num_threads)
+    vocabulary = text.vocabulary
+    if vocabulary.labels:
+        raise ValueError(f"data must be documents without labels, got {len(vocabulary.labels)} labels")
+    given["val_fraction"], training, validation = split_off(text, val_fraction, seed)
+    del text  # of documents it is used up
+    settings = settle(given, training.epoch_length)
+    _check_memory(settings, len(vocabulary), surroundings.num_threads)
     if base is None:
         model = CharRNN(
-            text.vocabulary,
+            vocabulary,
             cell=settings.cell,
             hidden_size=settings.hidden_size,
             num_layers=settings.num_layers,

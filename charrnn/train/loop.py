@@ -19,7 +19,7 @@ from charrnn.errors import DivergenceError, TrainingInterrupted
 from charrnn.history import History
 from charrnn.scoring import validation_loss
 from charrnn.system import threads_worth
-from charrnn.text.batching import streams
+from charrnn.text.batching import readers
 from charrnn.train.checkpoint import Checkpoint
 from charrnn.train.report import Report
 from charrnn.train.settings import SCHEDULES, Settings
@@ -55,9 +55,8 @@ class Run:
         self.validation = validation
         self.num_threads = num_threads
         self.began = began
-        # The stream of n documents has n + 1 ENDs.
-        parts = [training] if validation is None else [training, validation]
-        self.num_chars = sum(len(part) - (part.num_documents and part.num_documents + 1) for part in parts)
+        self.num_val_chars = 0 if validation is None else validation.num_chars
+        self.num_chars = training.num_chars + self.num_val_chars
         self.history = model.history = History(chars_per_step=settings.batch_size * settings.seq_length)
         self.moments = np.zeros_like(model._arena)
         self.squares = np.zeros_like(model._arena)
@@ -89,11 +88,10 @@ class Run:
     def read_epoch(self, epoch: int) -> None:
         """Documents come in another order each epoch, which seed and epoch determine."""
         stream = self.training
-        if stream.num_documents:
-            stream = stream.shuffled(np.random.default_rng([self.settings.seed, epoch]))
-        starts, length = streams(stream, self.settings.batch_size)
-        period = len(stream) - 1 if stream.num_documents else 0
-        self.trainer.read(stream.codes, stream.table, starts, length, period)
+        # Of the last epoch the order is not needed any more.
+        self.trainer.read(stream.codes, stream.table, np.zeros(self.settings.batch_size, np.int64), 1)
+        placed = readers(stream, self.settings.batch_size, np.random.default_rng([self.settings.seed, epoch]))
+        self.trainer.read(stream.codes, stream.table, placed.starts, placed.length, placed.documents, placed.first)
 
     def keep_checkpoint(self, path: Path, seconds: float, resume: bool) -> None:
         """Save to `path` every so many seconds; go on from what is there where `resume`."""
@@ -162,6 +160,7 @@ class Run:
                 model=self.model,
                 settings=self.settings,
                 num_chars=self.num_chars,
+                num_val_chars=self.num_val_chars,
             )
             for observe in observers:
                 observe(report)

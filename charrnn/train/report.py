@@ -39,6 +39,8 @@ class Report:
         The arguments of `train`, with what the rule of defaults chose.
     num_chars : int
         Characters of the text, the validation part included.
+    num_val_chars : int
+        Those of the validation part.
 
     Examples
     --------
@@ -61,3 +63,4 @@ class Report:
     model: CharRNN
     settings: Settings
     num_chars: int
+    num_val_chars: int = 0

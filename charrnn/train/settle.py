@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from charrnn.errors import number
+from charrnn.errors import integer
 from charrnn.model import CharRNN
 from charrnn.options import declared
 from charrnn.text import corpus
+from charrnn.text.splitting import split
 from charrnn.train.rule import default_learning_rate, default_val_fraction, defaults
 from charrnn.train.settings import Settings
 
@@ -23,14 +24,23 @@ def as_of_model(given: Mapping[str, Any], model: CharRNN) -> dict[str, Any]:
     return {**given, **own}
 
 
-def split(text: corpus.Corpus, val_fraction: float | None) -> tuple[float, corpus.Corpus, corpus.Corpus | None]:
-    """The share to validate on, the part to train on and that to validate on."""
+def split_off(
+    text: corpus.Corpus, val_fraction: float | None, seed: int
+) -> tuple[float, corpus.Corpus, corpus.Corpus | None]:
+    """The share to validate on that was asked for, the part to train on and that to validate on.
+
+    By default nothing is validated on where no choice of documents comes near the share.
+    """
     if len(text) < 2:
         raise ValueError(f"text has {len(text)} character{'s' * (len(text) != 1)}; training needs at least 2")
-    if val_fraction is None:
-        val_fraction = default_val_fraction(len(text)) if text.num_documents != 1 else 0.0
-    val_fraction = number("val_fraction", val_fraction, 0, 1, below=True)
-    return val_fraction, *text.split(val_fraction)
+    seed = integer("seed", seed, 0, 2**64 - 1)
+    if val_fraction is not None:
+        return val_fraction, *split(text, val_fraction, seed)
+    val_fraction = default_val_fraction(len(text))
+    try:
+        return val_fraction, *split(text, val_fraction, seed)
+    except ValueError:
+        return 0.0, text, None
 
 
 def settle(given: Mapping[str, Any], num_chars: int) -> Settings:

@@ -101,7 +101,7 @@ class CharRNN:
             num_threads=task.num_threads,
         )
         length = len(task.inputs) * T
-        self.trainer.read(task.symbols, corpus.IDENTITY, np.arange(B) * length, length, 0)
+        self.trainer.read(task.symbols, corpus.IDENTITY, np.arange(B) * length, length)
 
     def run(self, steps: int) -> float:
         losses = np.empty(steps)
