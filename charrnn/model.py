@@ -6,7 +6,7 @@ Shapes: T time, B batch, V symbols, H hidden units, L layers; G gates, of which 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -15,7 +15,7 @@ from charrnn import files, hidden, kernels, ranking, sampling, scoring
 from charrnn.errors import as_array, choice, flag, integer
 from charrnn.options import shows
 from charrnn.parameters import CELLS, as_arrays, check_shapes, dtype_name, initialize, network_of
-from charrnn.sampling import LENGTH, SamplingOptions
+from charrnn.sampling import SamplingOptions
 from charrnn.scoring import Evaluation
 from charrnn.system import threads_worth
 from charrnn.text.vocabulary import Vocabulary
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from charrnn.history import History
     from charrnn.kernels.kernels import Engine, Network
-    from charrnn.sampling import Keywords, Rng, Text
+    from charrnn.sampling import Keywords, Novel, Rng, Text
     from charrnn.text import corpus
 
 __all__ = ["CharRNN", "Evaluation", "load"]
@@ -200,7 +200,7 @@ class CharRNN:
     def sample(
         self,
         prompt: Text = "",  # type: ignore[assignment]
-        length: int = LENGTH,
+        length: int | None = None,
         *,
         rng: Rng = None,
         **options: Unpack[Keywords],
@@ -212,8 +212,18 @@ class CharRNN:
         prompt : str or bytes
             What comes before, of any length. A model of documents begins a document with it. Otherwise an empty prompt
             is the beginning of a line where the model knows "\\n", else a zero state. Bytes are read as Latin-1.
-        length : int
-            Characters to draw. A model of documents may stop before, at END.
+        length : int, optional
+            Characters to draw, 200 by default. Of documents a bound: one that is longer is drawn anew, never cut. By
+            default they have none, and a model that never draws END goes on until Ctrl-C.
+        min_length : int
+            A document that is shorter is drawn anew; in a text without END no stop can come before so many characters.
+        stop : str or several, optional
+            The text ends before the first of them that appears in it, which is drawn but not returned.
+        pattern : str or re.Pattern, optional
+            A regular expression that the whole text matches, as `re.fullmatch` says: a character after which no match
+            can be reached any more, within `length`, has probability 0, and so has END where the text does not match. A
+            text without END ends where it matches and nothing can follow, or at `length`. All of `re` but
+            backreferences, lookbehind, conditions, atomic groups and possessive repetitions.
         temperature : float
             Divides the logits: below 1 the probable becomes more probable; 0 takes the most probable, always.
         top_k : int, optional
@@ -221,6 +231,9 @@ class CharRNN:
         top_p : float, optional
             Draw from the fewest most probable characters whose probabilities add up to at least top_p only
             (Holtzman et al., "The curious case of neural text degeneration", 2020).
+        min_p : float, optional
+            Draw from the characters only that are at least min_p times as probable as the most probable one (Nguyen et
+            al., "Turning up the heat: min-p sampling for creative and coherent LLM outputs", 2024).
         rng : int, numpy.random.Generator or numpy.random.RandomState, optional
             A seed or a generator; by default each call draws anew. Each character takes one uniform double of it, and
             is the inverse of the cumulative distribution in vocabulary order.
@@ -233,13 +246,18 @@ class CharRNN:
         Raises
         ------
         ValueError
-            A character of the prompt is not in the vocabulary, or a number is out of its range.
+            A character of the prompt is not in the vocabulary, a number is out of its range, there is no text that is
+            as it must be, or no document that ends within `length` was found.
 
         Examples
         --------
         >>> model = charrnn.train.train("hello world")
         >>> model.sample("hell", 7, temperature=0)
         'o world'
+        >>> model.sample("hell", stop="r", temperature=0)
+        'o wo'
+        >>> model.sample("hell", pattern="[a-z]{3}", temperature=0)
+        'orw'
         """
         text: Text = sampling.sample(self, prompt, SamplingOptions(length, **options), rng)
         return text
@@ -248,7 +266,7 @@ class CharRNN:
     def stream(
         self,
         prompt: Text = "",  # type: ignore[assignment]
-        length: int = LENGTH,
+        length: int | None = None,
         *,
         rng: Rng = None,
         **options: Unpack[Keywords],
@@ -268,16 +286,33 @@ class CharRNN:
     def sample_many(
         self,
         n: int,
-        length: int = LENGTH,
+        length: int | None = None,
         *,
         prompt: Text = "",  # type: ignore[assignment]
+        unique: bool = False,
+        novel: Novel | None = None,
+        accept: Callable[[Text], Any] | None = None,
+        max_tries: int | None = None,
         rng: Rng = None,
         **options: Unpack[Keywords],
     ) -> list[Text]:
-        """Draw n texts, many at a time in parallel rows; the arguments are those of `sample`.
+        """Draw n texts, many at a time in parallel rows; the other arguments are those of `sample`.
 
         Each of up to 64 rows draws a text and then begins the next. The generator gives one double to each row that
-        draws, in the order of the rows, step after step.
+        draws, in the order of the rows, step after step. The texts are in the order in which they were begun.
+
+        Parameters
+        ----------
+        n : int
+        unique : bool
+            No two texts are equal.
+        novel : iterable of str, or a path, optional
+            No text, with the prompt before it, is one of these, or a line of this file.
+        accept : callable, optional
+            Only texts for which this is true.
+        max_tries : int, optional
+            Texts to draw at most, those included that are too long or too short; by default 1,000 n + 100,000. Where
+            they are too few, a RuntimeWarning says how many texts were found, and at which rate.
 
         Returns
         -------
@@ -288,8 +323,11 @@ class CharRNN:
         >>> model = charrnn.train.train(["ann", "bob"])
         >>> sorted(set(model.sample_many(20, temperature=0.1, rng=0)))
         ['ann', 'bob']
+        >>> sorted(model.sample_many(2, unique=True, min_p=0.5, rng=0))
+        ['ann', 'bob']
         """
-        return sampling.sample_many(self, n, prompt, SamplingOptions(length, **options), rng)
+        wanted = SamplingOptions(length, **options)
+        return list(sampling.sample_many(self, n, prompt, wanted, rng, unique, novel, accept, max_tries))
 
     def next_probs(self, prompt: str | bytes = "") -> dict[str, float]:
         """The probability of each character to be the next one after a prompt.

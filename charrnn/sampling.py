@@ -1,30 +1,38 @@
 """Sampling: drawing text from a model.
 
 What can be asked for is declared in `SamplingOptions`: a new option is a field there, a keyword in `Keywords`, a line
-in the docstring of `CharRNN.sample`, and what becomes of it below. Probabilities and draws are the kernel's; here
-prompts become symbols, and symbols text.
+in the docstring of `CharRNN.sample`, and what becomes of it below. Probabilities and draws are the kernel's; what a
+text must be like is steering.py's; here prompts become symbols, and what is drawn an answer.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from charrnn.errors import integer, number
+from charrnn.drawing import Drawing
+from charrnn.errors import flag, integer, number
 from charrnn.options import check, option, optional
+from charrnn.steering import Wanted, automaton_of, checked_pattern, checked_stops
 from charrnn.system import check_memory
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # known to every type checker, and not imported
 
+    from charrnn.automaton import Automaton
     from charrnn.kernels.kernels import Sampler
     from charrnn.model import CharRNN
 
+    #: Texts that are known: themselves, or a file of them.
+    Novel = Iterable[str] | Iterable[bytes] | os.PathLike[str]
     Rng = int | np.random.Generator | np.random.RandomState | None  # at run time it would import numpy.random
     #: Of a prompt and of what is drawn after it.
     Text = TypeVar("Text", str, bytes, default=str)
@@ -32,19 +40,41 @@ if TYPE_CHECKING:
 # Rows that are sampled side by side.
 ROWS = 64
 
-# Symbols of texts that are drawn at once.
-SYMBOLS = 1 << 20
-
-#: Characters that are drawn where nothing else is asked for.
+#: Characters of a text that are drawn where nothing else is asked for.
 LENGTH = 200
+
+#: Texts that `sample` draws at most until one has a length that is asked for, and `sample_many` where few are wanted.
+MAX_TRIES = 100_000
 
 
 @dataclass(frozen=True)
 class SamplingOptions:
     """How text is drawn: what `CharRNN.sample` takes beside the prompt and the generator, checked."""
 
-    length: int = option(
-        LENGTH, int, partial(integer, low=0), "number of characters to draw; of a document, the most", metavar="N"
+    length: int | None = option(
+        None,
+        int,
+        optional(partial(integer, low=0)),
+        "number of characters to draw; of documents the most, and one that is longer is drawn anew "
+        f"(default: {LENGTH}, of documents no bound)",
+        metavar="N",
+    )
+    min_length: int = option(
+        0,
+        int,
+        partial(integer, low=0),
+        "least characters of documents, one that is shorter being drawn anew; or of a text before a stop",
+        metavar="N",
+    )
+    stop: str | Iterable[str] | None = option(
+        None, str, checked_stops, "what ends the text where it appears first (default: nothing)", metavar="TEXT"
+    )
+    pattern: str | re.Pattern[str] | None = option(
+        None,
+        str,
+        checked_pattern,
+        "regular expression that the whole text is to match (default: any text)",
+        metavar="REGEX",
     )
     temperature: float = option(
         1.0,
@@ -63,71 +93,145 @@ class SamplingOptions:
         "draw only from the fewest most probable characters that together have probability P",
         metavar="P",
     )
+    min_p: float | None = option(
+        None,
+        float,
+        optional(partial(number, low=0, high=1)),
+        "draw only from characters at least P times as probable as the most probable (default: all)",
+        metavar="P",
+    )
 
     def __post_init__(self) -> None:
         check(self)
+        if self.length is not None and self.min_length > self.length:
+            raise ValueError(f"min_length must be at most length, {self.length}, got {self.min_length}")
 
 
 class Keywords(TypedDict, total=False):
     """The options that are keywords, for type checkers."""
 
+    min_length: int
+    stop: str | Iterable[str] | None
+    pattern: str | re.Pattern[str] | None
     temperature: float
     top_k: int | None
     top_p: float | None
+    min_p: float | None
 
 
 def sample(model: CharRNN, prompt: str | bytes, options: SamplingOptions, rng: Rng) -> Any:
     """See `CharRNN.sample`."""
-    check_memory(options.length * np.dtype(np.int32).itemsize, length=options.length)
-    sampler = _fed_sampler(model, prompt, options)
-    symbols = np.empty(options.length, np.int32)
-    drawn = _draw(sampler.draw, bit_generator(rng), symbols)
-    return _text(model, symbols[:drawn], isinstance(prompt, bytes))
+    drawing, _ = _drawing(model, 1, 1, prompt, options, rng)
+    text = next(drawing.texts(MAX_TRIES), None) if _redraws(model, options) else drawing.text()
+    if text is None:
+        raise ValueError(
+            f"length and min_length must be those of a document, got {options.length} and {options.min_length}: "
+            f"none of {MAX_TRIES:,} documents that were drawn had such a length"
+        )
+    return _returned(text, prompt)
 
 
 def stream(model: CharRNN, prompt: str | bytes, options: SamplingOptions, rng: Rng) -> Iterator[Any]:
     """See `CharRNN.stream`."""
-    sampler, generator, as_bytes = _fed_sampler(model, prompt, options), bit_generator(rng), isinstance(prompt, bytes)
-
-    def characters() -> Iterator[Any]:
-        symbols = np.empty(1, np.int32)
-        for _ in range(options.length):
-            _draw(sampler.draw, generator, symbols)
-            if symbols[0] == model.vocabulary.end:
-                return
-            character = model.vocabulary.characters[symbols[0]]
-            yield character.encode("latin-1") if as_bytes else character
-
-    return characters()
+    if _redraws(model, options):  # whether a document is too long or too short is known at its end
+        text = sample(model, prompt, options, rng)
+        return (text[i : i + 1] for i in range(len(text)))
+    drawing, automaton = _drawing(model, 1, 1, prompt, options, rng)
+    return (_returned(character, prompt) for character in drawing.characters(automaton))
 
 
-def sample_many(model: CharRNN, n: int, prompt: str | bytes, options: SamplingOptions, rng: Rng) -> list[Any]:
-    """See `CharRNN.sample_many`."""
-    n, length = integer("n", n, 0), options.length
-    generator = bit_generator(rng)
-    beginning = _beginning(model, prompt)
-    sampler = _sampler(model, max(min(ROWS, n), 1), options)
-    texts: list[Any] = []
-    # At most so many at once that they take some megabytes.
-    at_once = min(n, max(SYMBOLS // max(length, 1), ROWS))
-    check_memory(n * sys.getsizeof("") + at_once * length * np.dtype(np.int32).itemsize, n=n, length=length)
-    while len(texts) < n:
-        symbols = np.empty((min(n - len(texts), at_once), length), np.int32)
-        lengths = np.zeros(len(symbols), np.intp)
-        _draw(sampler.draw_texts, generator, beginning, symbols, lengths)
-        as_bytes = isinstance(prompt, bytes)
-        texts += [_text(model, row[:drawn], as_bytes) for row, drawn in zip(symbols, lengths, strict=True)]
-    return texts
+def _redraws(model: CharRNN, options: SamplingOptions) -> bool:
+    """Whether a text of a wrong length is drawn anew: a document for which no pattern tells what may come."""
+    bounded = options.length is not None or options.min_length > 0
+    return bounded and model.vocabulary.end is not None and options.pattern is None
+
+
+def sample_many(
+    model: CharRNN,
+    n: int,
+    prompt: str | bytes,
+    options: SamplingOptions,
+    rng: Rng,
+    unique: bool,
+    novel: Novel | None,
+    accept: Callable[[Any], Any] | None,
+    max_tries: int | None,
+) -> Iterator[Any]:
+    """The texts of `CharRNN.sample_many`, each as soon as it and those that were begun before it are there."""
+    n = integer("n", n, 0)
+    tries = 1000 * n + MAX_TRIES if max_tries is None else integer("max_tries", max_tries, 1)
+    unique = flag("unique", unique)
+    if accept is not None and not callable(accept):
+        raise TypeError(f"accept must be callable, got {accept!r}")
+    filtered = unique or novel is not None or accept is not None
+    length = options.length or 0
+    check_memory(n * (sys.getsizeof("") + length), n=n, length=length)
+    rows = ROWS if filtered else max(min(ROWS, n), 1)
+    drawing, _ = _drawing(model, rows, -1 if filtered else n, prompt, options, rng)
+    wanted = Wanted(unique, novel, accept)
+    before = prompt if isinstance(prompt, str) else prompt.decode("latin-1")
+
+    def found() -> Iterator[Any]:
+        count = 0
+        for text in drawing.texts(tries) if n else ():
+            returned = _returned(text, prompt)
+            if wanted(before + text, returned):
+                yield returned
+                count += 1
+                if count == n:
+                    return
+        if count < n:
+            share = f"{count / max(drawing.num_texts, 1):.3g}"
+            warnings.warn(
+                f"{count:,} of {n:,} texts were found in {drawing.num_texts:,} tries, {share} a try; "
+                "a greater max_tries finds more",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    return found()
 
 
 def next_probs(model: CharRNN, prompt: str | bytes) -> dict[str, float]:
     """See `CharRNN.next_probs`."""
-    weights = _fed_sampler(model, prompt, SamplingOptions()).weights()[0].astype(np.float64)
+    sampler = _sampler(model, 1, SamplingOptions())
+    sampler.feed(beginning_of(model, prompt)[:, None])
+    weights = sampler.weights()[0].astype(np.float64)
     symbols = [*model.vocabulary.characters] + [""] * (model.vocabulary.end is not None)
     return dict(zip(symbols, (weights / weights.sum()).tolist(), strict=True))
 
 
-def _sampler(model: CharRNN, rows: int, options: SamplingOptions) -> Sampler:
+def _drawing(
+    model: CharRNN, rows: int, n: int, prompt: str | bytes, options: SamplingOptions, rng: Rng
+) -> tuple[Drawing, Automaton | None]:
+    """n texts, or where n is -1 one after another, that so many rows draw; and what tells them what may come."""
+    generator, beginning, vocabulary = bit_generator(rng), beginning_of(model, prompt), model.vocabulary
+    length = options.length
+    name = "length"
+    if length is None and vocabulary.end is None:
+        length, name = max((LENGTH, "length"), (options.min_length, "min_length"))
+    if length is not None:
+        check_memory(length * np.dtype(np.int32).itemsize, **{name: length})
+    least = 0 if _redraws(model, options) else options.min_length
+    stops = checked_stops("stop", options.stop)
+    automaton = automaton_of(vocabulary.characters, options.pattern, stops, least)
+    if options.pattern is not None and automaton and length is not None and automaton.distance[0] > length:
+        shortest = f"{options.pattern!r}, which takes at least {automaton.distance[0]}"
+        raise ValueError(f"pattern must match some text of at most {length} characters, got {shortest}")
+    sampler = _sampler(
+        model,
+        rows,
+        options,
+        length=-1 if length is None else length,
+        min_length=options.min_length - least,
+        automaton=automaton,
+        in_time=options.pattern is not None,
+    )
+    sampler.begin(beginning, n)
+    return Drawing(sampler, rows, vocabulary, stops, generator), automaton
+
+
+def _sampler(model: CharRNN, rows: int, options: SamplingOptions, **settings: Any) -> Sampler:
     sampler: Sampler = model._kernels.Sampler(
         model._network,
         model._arena,
@@ -135,19 +239,14 @@ def _sampler(model: CharRNN, rows: int, options: SamplingOptions) -> Sampler:
         temperature=options.temperature,
         top_k=0 if options.top_k is None else options.top_k,
         top_p=1.0 if options.top_p is None else options.top_p,
+        min_p=0.0 if options.min_p is None else options.min_p,
         end=-1 if model.vocabulary.end is None else model.vocabulary.end,
+        **settings,
     )
     return sampler
 
 
-def _fed_sampler(model: CharRNN, prompt: str | bytes, options: SamplingOptions) -> Sampler:
-    """A sampler of one row that has read the prompt."""
-    sampler = _sampler(model, 1, options)
-    sampler.feed(_beginning(model, prompt)[:, None])
-    return sampler
-
-
-def _beginning(model: CharRNN, prompt: str | bytes) -> np.ndarray:
+def beginning_of(model: CharRNN, prompt: str | bytes) -> np.ndarray:
     """The symbols to read from a zero state before those to draw."""
     indices = model.vocabulary.encode(prompt, "the prompt")
     if model.vocabulary.end is not None:
@@ -157,25 +256,9 @@ def _beginning(model: CharRNN, prompt: str | bytes) -> np.ndarray:
     return np.ascontiguousarray(indices, np.int32)
 
 
-def _text(model: CharRNN, drawn: np.ndarray, as_bytes: bool) -> Any:
-    """The characters of drawn symbols, among which END has none."""
-    if model.vocabulary.end is not None:
-        drawn = drawn[drawn != model.vocabulary.end]
-    text = model.vocabulary.decode(drawn)
-    return text.encode("latin-1") if as_bytes else text
-
-
-def _draw(method: Any, bit_generator: Any, *arguments: Any) -> Any:
-    """A method of a sampler that takes doubles from this generator."""
-    interface = bit_generator.ctypes
-    with bit_generator.lock:
-        return method(_address(interface.next_double), interface.state_address, *arguments)
-
-
-def _address(function: Any) -> int:
-    import ctypes
-
-    return ctypes.cast(function, ctypes.c_void_p).value or 0
+def _returned(text: str, prompt: str | bytes) -> Any:
+    """A text of the prompt's type."""
+    return text if isinstance(prompt, str) else text.encode("latin-1")
 
 
 def bit_generator(rng: Any) -> Any:

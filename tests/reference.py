@@ -520,12 +520,17 @@ def sample_index(probs: Array, u: float) -> int:
 
 
 def filter_probs(
-    logits: Array, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+    logits: Array,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float = 0.0,
 ) -> Array:
     """softmax(logits / temperature) (V) over the symbols kept, zero for the others, in vocabulary order.
 
     top_k keeps the k most probable; of these, top_p keeps the fewest most probable that have this share of
-    their probability. Among equals the lower index comes first. temperature 0 keeps only the most probable.
+    their probability; of these, min_p keeps those that are at least so many times as probable as the most probable.
+    Among equals the lower index comes first. temperature 0 keeps only the most probable.
     """
     logits = below_max(logits)
     if temperature == 0:
@@ -536,6 +541,7 @@ def filter_probs(
     if top_p is not None and top_p < 1:
         cumulative = np.cumsum(probs[kept])
         kept = kept[: 1 + np.argmax(cumulative >= top_p * cumulative[-1])]
+    kept = kept[probs[kept] >= min_p * probs.max()]
     filtered = np.zeros(len(logits))
     filtered[kept] = probs[kept] / probs[kept].sum()
     return filtered

@@ -132,10 +132,14 @@ def test_train_refuses_data(data):
 PROMPTS = [3, None, ["h"], "hex", b"\xff", "\ud800", object()]
 SAMPLING = {
     "prompt": PROMPTS,
-    "length": integers(0) + [10**13],
+    "length": integers(0, none=True) + [10**13],
+    "min_length": integers(0) + [10**13],
+    "stop": [3, 1.5, object(), "", b"", [""], ["a", ""], ["a", 3], [None]],
+    "pattern": [3, 1.5, object(), ["h"], "(", "x", r"(l)\1", "(?<=l)d", "l{201}", "(?:.{999}){999}", r"[^\s\S]", b"["],
     "temperature": numbers(0),
     "top_k": integers(1, none=True),
     "top_p": numbers(0, 1, low_too=False, none=True),
+    "min_p": numbers(0, 1, none=True),
     "rng": ["1", -1, 1.5, [], True, np.random, object()],
 }
 INPUTS = [
@@ -179,7 +183,14 @@ RANKING = {"samples": integers(1), "rng": SAMPLING["rng"]}
 METHODS = {
     "sample": SAMPLING,
     "stream": SAMPLING,
-    "sample_many": {"n": integers(0) + [10**13], **SAMPLING},
+    "sample_many": {
+        "n": integers(0) + [10**13],
+        **SAMPLING,
+        "unique": FLAGS,
+        "novel": [3, "h", b"h", object(), [3], ["h", None]],
+        "accept": [3, "h", []],
+        "max_tries": integers(1, none=True),
+    },
     "next_probs": {"prompt": PROMPTS},
     "evaluate": {"data": [None, 3, object(), "", "h", [], "hex"], "encoding": ENCODINGS},
     "log_prob": {"text": [None, 3, object(), [3], "hex", ["he", "x"]]},

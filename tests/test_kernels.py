@@ -26,6 +26,8 @@ import pytest
 import reference
 
 import charrnn.kernels
+from charrnn.automaton import Automaton, combined, stop_automaton
+from charrnn.pattern import pattern_automaton
 
 DTYPES = ("float32", "float64")
 #: Of the largest element of an array: rounding errors of sums, the worst of them where H is 1 and terms cancel.
@@ -1111,6 +1113,9 @@ def test_interrupted_training_stands_after_a_whole_step():
 DISTRIBUTIONS = [
     {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     for temperature, top_k, top_p in itertools.product((0.0, 0.1, 1.0, 3.0), (0, 1, 3, 17, 30), (0.1, 0.5, 0.9, 1.0))
+] + [
+    {"temperature": temperature, "top_k": 4, "top_p": top_p, "min_p": min_p}
+    for temperature, top_p, min_p in itertools.product((0.0, 0.1, 1.0, 3.0), (0.5, 1.0), (0.01, 0.3, 1.0))
 ]
 
 
@@ -1133,8 +1138,8 @@ def probabilities(sampler) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def reference_filter(logits: np.ndarray, temperature: float, top_k: int, top_p: float) -> np.ndarray:
-    return reference.filter_probs(logits, temperature, top_k or None, top_p)
+def reference_filter(logits: np.ndarray, temperature: float, top_k: int, top_p: float, min_p: float = 0) -> np.ndarray:
+    return reference.filter_probs(logits, temperature, top_k or None, top_p, min_p)
 
 
 def addresses(generator: np.random.Generator) -> tuple[int | None, int]:
@@ -1142,21 +1147,43 @@ def addresses(generator: np.random.Generator) -> tuple[int | None, int]:
     return ctypes.cast(interface.next_double, ctypes.c_void_p).value, interface.state_address
 
 
-def draw(sampler, generator: np.random.Generator, T: int) -> np.ndarray:
+def steps(sampler, generator: np.random.Generator, T: int, B: int) -> tuple[np.ndarray, np.ndarray]:
+    """The symbols, and what is said of them, of up to T steps of B rows."""
+    symbols, over = np.full((T, B), -7, np.int32), np.full((T, B), 7, np.uint8)
+    drawn = sampler.draw(*addresses(generator), symbols, over)
+    assert (symbols[drawn:] == -7).all() and (over[drawn:] == 7).all()
+    return symbols[:drawn], over[:drawn]
+
+
+def draw(sampler, generator: np.random.Generator, T: int, prompt: Sequence[int]) -> np.ndarray:
     """Up to T symbols of a sampler of one row."""
-    symbols = np.full(T, -1, np.int32)
-    drawn = sampler.draw(*addresses(generator), symbols)
-    assert (symbols[drawn:] == -1).all()
-    return symbols[:drawn]
+    sampler.begin(np.array(prompt, np.int32), 1)
+    symbols, over = steps(sampler, generator, T, 1)
+    assert not over[:-1].any()
+    return symbols[:, 0]
 
 
-def draw_texts(sampler, generator: np.random.Generator, n: int, T: int, prompt: Sequence[int]) -> list[np.ndarray]:
-    """n texts of up to T symbols."""
-    texts, lengths = np.full((n, T), -1, np.int32), np.zeros(n, np.intp)
-    sampler.draw_texts(*addresses(generator), np.array(prompt, np.int32), texts, lengths)
-    for text, length in zip(texts, lengths, strict=True):
-        assert (text[length:] == -1).all()
-    return [text[:length] for text, length in zip(texts, lengths, strict=True)]
+def draw_texts(
+    sampler, generator: np.random.Generator, n: int, B: int, prompt: Sequence[int], T: int = 5
+) -> list[list[int]]:
+    """n texts of a sampler of B rows, T steps in a call, with those that were drawn anew."""
+    sampler.begin(np.array(prompt, np.int32), n)
+    texts, index, begun = [[] for _ in range(n + B)], list(range(B)), B
+    while True:
+        symbols, over = steps(sampler, generator, T, B)
+        for row, said in zip(symbols.tolist(), over.tolist(), strict=True):
+            for b in range(B):
+                texts[index[b]] += [row[b]] if row[b] >= 0 else []
+                texts[index[b]] += [ANEW] if said[b] == 2 else []
+                if said[b] == 1:
+                    index[b], begun = begun, begun + 1
+        if not len(symbols):
+            assert texts[n:] == [[]] * B
+            return texts[:n]
+
+
+#: Where a text was drawn anew.
+ANEW = -2
 
 
 def test_sampler_weights_are_the_filtered_probabilities_of_the_reference(kernels):
@@ -1219,61 +1246,170 @@ def test_draw_is_the_sample_index_of_the_reference_with_one_double_for_each_symb
     T = 12
     for distribution in DISTRIBUTIONS[::7]:
         sampler, params, prompt = random_sampler(kernels64, 1, cell=cell, **distribution)
-        symbols = draw(sampler, np.random.default_rng(1), T)
+        symbols = draw(sampler, np.random.default_rng(1), T, prompt[:, 0])
         uniforms = np.random.default_rng(1).random(T)
         logits, state = reference.forward(params, prompt)
         for t in range(T):
             probs = reference_filter(logits[-1, 0], **distribution)
             assert symbols[t] == reference.sample_index(probs, uniforms[t])
+            before = state
             logits, state = reference.forward(params, symbols[t : t + 1, None], state)
-        assert_close(sampler.get_state(), state, 1e-12)
+        assert_close(sampler.get_state(), before, 1e-12)
 
 
 def test_draw_is_the_sample_index_of_the_weights(kernels):
     generator, uniforms = np.random.default_rng(2), np.random.default_rng(2)
     sampler, _, _ = random_sampler(kernels, 1, V=65, H=33, temperature=1.5)
+    sampler.begin(np.array([3], np.int32), 1)
     for _ in range(500):
-        expected = reference.sample_index(sampler.weights()[0], uniforms.random())
-        assert draw(sampler, generator, 1) == [expected]
+        symbols, _ = steps(sampler, generator, 1, 1)
+        assert symbols == [[reference.sample_index(sampler.weights()[0], uniforms.random())]]
 
 
-@every_cell
-def test_texts_drawn_in_rows_are_those_that_the_reference_draws(kernels64, cell):
-    """Each step takes one double for each row that draws; a row whose text is done begins the next one."""
-    T, end, n, B = 9, 2, 23, 4
-    for prompt, end in (([], -1), ([5, 7], -1), ([2], 2), ([2, 5, 7], 2)):
-        _, params, _ = random_sampler(kernels64, 1, cell=cell)
-        params["head.bias"][end] += 3
-        network = network_of(kernels64, params)
-        sampler = kernels64.Sampler(network, arena_of(network, params, kernels64.DTYPE), B, end=end)
-        texts = draw_texts(sampler, np.random.default_rng(3), n, T, prompt)
-        uniforms = np.random.default_rng(3)
-        expected: list[list[int]] = []
-        rows: list[tuple[list[int], list[int]] | None] = [None] * B  # what is read already, and what is drawn
-        while True:
-            for b, row in enumerate(rows):
-                if row is None and len(expected) < n:
-                    expected.append([])
-                    rows[b] = ([], expected[-1])
-            if not any(rows):
-                break
-            for b, row in enumerate(rows):
-                if row is None:
+class Steered:
+    """What a text may be, in plain Python: the definition of what Sampler does with an automaton and bounds."""
+
+    def __init__(self, automaton, end: int, length: int, min_length: int, in_time: bool) -> None:
+        self.automaton, self.end, self.length, self.min_length, self.in_time = (
+            automaton,
+            end,
+            length,
+            min_length,
+            in_time,
+        )
+
+    def allowed(self, text: list[int], V: int) -> np.ndarray:
+        found = np.ones(V, bool)
+        a = self.automaton
+        if a is not None:
+            state = self.state(text)
+            for v in range(V):
+                if v == self.end:
+                    found[v] = a.ends[state]
                     continue
-                read, drawn = row
-                if len(read) < len(prompt):
-                    read.append(prompt[len(read)])
-                if len(read) == len(prompt):
+                after = a.next[state, a.classes[v]]
+                late = self.in_time and len(text) + 1 + a.distance[after] > self.length >= 0
+                found[v] = after >= 0 and not late
+        return found
+
+    def state(self, text: list[int]) -> int:
+        state = 0
+        for symbol in text:
+            state = self.automaton.next[state, self.automaton.classes[symbol]]
+        return state
+
+    def said(self, text: list[int], V: int) -> int:
+        """1 where it is over, 2 where it is drawn anew."""
+        body = [v for v in text if v != self.end]
+        stop = 0 if self.automaton is None else self.automaton.stops[self.state(body)]
+        if stop or len(body) < len(text):
+            return 2 if self.end >= 0 and len(body) - stop < self.min_length else 1
+        if self.end >= 0:
+            return 2 if 0 <= self.length < len(text) else 0
+        return 1 if len(text) == self.length or not self.allowed(text, V).any() else 0
+
+
+def texts_of_the_reference(params, prompt, end, n, B, steered, uniforms):
+    """n texts that B rows draw side by side, with those that were drawn anew."""
+    V = len(params["head.bias"])
+    expected: list[list[int]] = []
+    rows: list[tuple[list[int], list[int], list[int]] | None] = [None] * B  # what is read, drawn, and all that was
+    while True:
+        for b, row in enumerate(rows):
+            if row is None and len(expected) < n:
+                expected.append([])
+                rows[b] = ([], [], expected[-1])
+        if not any(rows):
+            return expected
+        for b, row in enumerate(rows):
+            if row is None:
+                continue
+            read, drawn, written = row
+            if len(read) < len(prompt):
+                read.append(prompt[len(read)])
+            if len(read) == len(prompt):
+                said = 1
+                if end >= 0 or not steered.said(drawn, V):
                     symbols = np.array([*prompt, *drawn])[:, None]
                     logits = params["head.bias"]
                     if len(symbols):
                         logits = reference.forward(params, symbols, end=end if end >= 0 else None)[0][-1, 0]
+                    logits = np.where(steered.allowed(drawn, V), logits, -np.inf)
                     drawn.append(reference.sample_index(reference.softmax(logits), uniforms.random()))
-                    if len(drawn) == T or drawn[-1] == end:
-                        rows[b] = None
-        assert [text.tolist() for text in texts] == expected
-        if end >= 0:
+                    written.append(drawn[-1])
+                    said = steered.said(drawn, V)
+                if said == 1:
+                    rows[b] = None
+                if said == 2:
+                    written.append(ANEW)
+                    rows[b] = ([], [], written)
+
+
+def automata(V: int) -> list[Automaton | None]:
+    """None, one that only stops, patterns, and a pattern with stops, of V symbols."""
+    characters = "abcdefghijklmnopqrstuvwxyz"[:V]
+    stops = stop_automaton([[3, 3], [1]], V)
+    pattern = pattern_automaton("(?:[^e]{3})*|b+", characters)
+    return [None, stops, pattern, combined(pattern, stops, 2), pattern_automaton("", characters)]
+
+
+@every_cell
+@pytest.mark.parametrize("which", range(5), ids=["free", "stops", "pattern", "both", "empty"])
+def test_texts_drawn_in_rows_are_those_that_the_reference_draws(kernels64, cell, which):
+    """Each step takes one double for each row that draws; a row whose text is done begins the next one."""
+    n, B, V = 23, 4, 17
+    _, params, _ = random_sampler(kernels64, 1, cell=cell)
+    for prompt, end, length, min_length in (
+        ([], -1, 9, 0),
+        ([5, 7], -1, 0, 0),
+        ([5, 7], -1, 6, 0),
+        ([2], 16, -1, 0),
+        ([2, 5, 7], 16, 7, 2),
+    ):
+        params["head.bias"] = np.where(np.arange(V) == end, 1.5, 0.0)
+        automaton = automata(V - (end >= 0))[which]
+        in_time = which in (2, 4)
+        settings = {"end": end, "length": length, "min_length": min_length, "automaton": automaton, "in_time": in_time}
+        if which == 4 and min_length:
+            continue  # no text is both empty and so long
+        network = network_of(kernels64, params)
+        sampler = kernels64.Sampler(network, arena_of(network, params, kernels64.DTYPE), B, **settings)
+        generator, uniforms = np.random.default_rng(3), np.random.default_rng(3)
+        texts = draw_texts(sampler, generator, n, B, prompt)
+        steered = Steered(automaton, end, length, min_length, in_time)
+        assert texts == texts_of_the_reference(params, prompt, end, n, B, steered, uniforms), settings
+        assert generator.random() == uniforms.random()
+        if which < 4 and end >= 0:
             assert len({len(text) for text in texts}) > 1
+        if which == 0 and min_length:
+            assert any(ANEW in text for text in texts)
+
+
+def test_what_is_forbidden_is_never_drawn_however_probable(kernels):
+    """Where all that may come has a weight of 0 beside what may not, and in a model whose weights are not numbers."""
+    automaton = pattern_automaton("[ab]*", "abcdefgh")
+    network = kernels.Network(8, 4, 1)
+    for logit in (1e4, np.nan):
+        params = {name: np.zeros(view.shape) for name, view in network.views(np.zeros(network.arena_size)).items()}
+        params["head.bias"] = np.array([0.0, 0, *[logit] * 6])
+        if np.isnan(logit):
+            params["head.bias"][:] = logit
+        for settings in ({}, {"top_k": 1}, {"top_p": 0.5}, {"min_p": 0.5}, {"temperature": 0}, {"temperature": 1e300}):
+            sampler = kernels.Sampler(
+                network, arena_of(network, params, kernels.DTYPE), 1, automaton=automaton, length=50, **settings
+            )
+            symbols = draw(sampler, np.random.default_rng(0), 50, [2])
+            assert set(symbols) <= {0, 1}
+            if not np.isnan(logit) and settings.keys() <= {"min_p"}:
+                assert set(symbols) == {0, 1}
+
+
+def test_an_automaton_of_another_vocabulary_is_refused(kernels):
+    for end, characters in ((-1, "ab"), (7, "abcdefgh")):
+        with pytest.raises(ValueError, match="classes must have length"):
+            network = kernels.Network(8, 4, 1)
+            arena = np.zeros(network.arena_size, kernels.DTYPE)
+            kernels.Sampler(network, arena, 1, end=end, automaton=pattern_automaton("a", characters))
 
 
 class Uniforms:
@@ -1288,17 +1424,18 @@ class Uniforms:
 def test_draw_of_the_least_and_the_largest_uniform_is_the_first_and_the_last_symbol_kept(kernels):
     for distribution in ({}, {"top_k": 3}, {"top_p": 0.5}):
         for u, which in ((0.0, 0), (1 - 2**-53, -1)):
-            sampler, _, _ = random_sampler(kernels, 1, **distribution)
+            sampler, _, prompt = random_sampler(kernels, 1, **distribution)
             kept = np.nonzero(sampler.weights()[0])[0]
-            symbols = np.zeros(1, np.int32)
-            sampler.draw(Uniforms(u).address, 0, symbols)
+            sampler.begin(prompt[:, 0].astype(np.int32), 1)
+            symbols = np.zeros((1, 1), np.int32)
+            sampler.draw(Uniforms(u).address, 0, symbols, np.zeros((1, 1), np.uint8))
             assert symbols[0] == kept[which]
 
 
 def test_draw_stops_at_end_and_takes_no_more_doubles(kernels):
     generator, end = np.random.default_rng(3), 2
     sampler, _, _ = random_sampler(kernels, 1, end=end)
-    symbols = draw(sampler, generator, 2000)
+    symbols = draw(sampler, generator, 2000, [end])
     assert 1 < len(symbols) < 2000
     assert list(symbols).index(end) == len(symbols) - 1
     used = np.random.default_rng(3)
@@ -1306,9 +1443,9 @@ def test_draw_stops_at_end_and_takes_no_more_doubles(kernels):
     assert generator.random() == used.random()
 
 
-def test_draw_is_for_one_row(kernels):
-    with pytest.raises(ValueError, match="must have length 1"):
-        draw(random_sampler(kernels, 2)[0], np.random.default_rng(0), 3)
+def test_draw_wants_a_column_for_each_row(kernels):
+    with pytest.raises(ValueError, match="rows of symbols must have length 2"):
+        steps(random_sampler(kernels, 2)[0], np.random.default_rng(0), 1, 3)
 
 
 @every_cell

@@ -95,12 +95,14 @@ class Samples:
     def _draw(self, model: CharRNN, seed: int) -> list[str]:
         """Some lines, or some documents, in printable characters."""
         start = time.perf_counter()
+        # Documents are whole however long they are, and are cut here.
+        length = self.LENGTH if model.vocabulary.end is None else None
         lines: list[str] = []
         while len(lines) < self.LINES and time.perf_counter() - start < self.MAX_SECONDS:
             characters = []
-            for character in model.stream("", self.LENGTH, rng=seed + len(lines)):
+            for character in model.stream("", length, rng=seed + len(lines)):
                 characters.append(character)
-                if time.perf_counter() - start > self.MAX_SECONDS:
+                if len(characters) == self.LENGTH or time.perf_counter() - start > self.MAX_SECONDS:
                     break
             text = "".join(characters).replace("\r\n", "\n")
             if model.vocabulary.end is None:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.automaton import Automaton
+
 Real = TypeVar("Real", np.float32, np.float64)
 Reals = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
@@ -130,19 +132,17 @@ class Sampler(Engine):
         temperature: float = 1,
         top_k: int = 0,
         top_p: float = 1,
+        min_p: float = 0,
         end: int = -1,
+        length: int = -1,
+        min_length: int = 0,
+        automaton: Automaton | None = None,
+        in_time: bool = False,
     ) -> None: ...
     def feed(self, inputs: Integers) -> None: ...
     def weights(self) -> npt.NDArray[Any]: ...
-    def draw(self, next_double: int, bit_generator: int, symbols: Integers) -> int: ...
-    def draw_texts(
-        self,
-        next_double: int,
-        bit_generator: int,
-        prompt: Integers,
-        texts: Integers,
-        lengths: npt.NDArray[np.intp],
-    ) -> None: ...
+    def begin(self, prompt: Integers, n: int) -> None: ...
+    def draw(self, next_double: int, bit_generator: int, symbols: Integers, over: npt.NDArray[np.uint8]) -> int: ...
 
 def exp(x: npt.NDArray[Real], out: npt.NDArray[Real] | None = None) -> npt.NDArray[Real]: ...
 def tanh(x: npt.NDArray[Real], out: npt.NDArray[Real] | None = None) -> npt.NDArray[Real]: ...

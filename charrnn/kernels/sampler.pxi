@@ -10,13 +10,45 @@ from charrnn.kernels.network cimport Head, head_of
 from charrnn.kernels.pack cimport matrix, pack, packed, round_up
 from charrnn.kernels.parallel cimport poll
 from charrnn.kernels.product cimport multiply
-from charrnn.kernels.sampling cimport Candidate, Distribution, draw, is_filtered, probability_weights
+from charrnn.kernels.sampling cimport (
+    Automaton,
+    Candidate,
+    Distribution,
+    allow,
+    any_may_follow,
+    draw,
+    is_filtered,
+    probability_weights,
+)
 from charrnn.kernels.simd cimport real
 from charrnn.kernels.work cimport Work, pack_parameters, state_rows
 
 
+# What `Sampler.draw` says of a text beside its symbols: it is over, or too long or too short and the row draws it anew.
+cdef enum:
+    OVER = 1
+    ANEW = 2
+
+
 cdef class Sampler(Engine):
-    """An engine for one symbol at a time in each of its rows, with the logits a row for each of them."""
+    """An engine for one symbol at a time in each of its rows, with the logits a row for each of them.
+
+    Parameters
+    ----------
+    temperature, top_k, top_p, min_p
+        See sampling.pxd.
+    end : int
+        The index of END; -1 where there is none.
+    length : int
+        Symbols of a text: where there is END the most of them, and a text that has not ended by then is drawn anew; -1 for
+        no bound.
+    min_length : int
+        Where there is END, the least symbols of a text: one that has ended before is drawn anew.
+    automaton : charrnn.automaton.Automaton, optional
+        What may come, and what makes a text end.
+    in_time : bool
+        Whether the automaton also forbids what could not end by `length`.
+    """
     cdef real *logits_panels        # (H, V)
     cdef real *row_logits           # (B, V rounded up)
     cdef const real **bias_rows     # (B)
@@ -25,6 +57,20 @@ cdef class Sampler(Engine):
     cdef bint sorts                 # whether the distribution asks for the most probable symbols
     cdef uint8_t[::1] _candidates
     cdef double[::1] _cumulative
+    cdef uint8_t[::1] allowed           # (V)
+    # The automaton, and the object in whose arrays it lies.
+    cdef Automaton automaton
+    cdef uint8_t[::1] allowed_classes   # (C)
+    cdef object _automaton
+    # The texts that rows draw: what they begin with, and how many are still to be begun, -1 for any number.
+    cdef Py_ssize_t length, min_length, to_begin
+    cdef const int[::1] prompt
+    # Of each row (B):
+    cdef uint8_t[::1] busy              # whether it has a text
+    cdef Py_ssize_t[::1] drawn          # symbols of it; negative while the prompt is read
+    cdef int[::1] last                  # the last of them
+    cdef int[::1] state                 # of the automaton
+    cdef double[::1] uniforms           # what the next symbol is drawn with; -1 where none is drawn
 
     def __init__(
         self,
@@ -35,7 +81,12 @@ cdef class Sampler(Engine):
         double temperature=1,
         Py_ssize_t top_k=0,
         double top_p=1,
+        double min_p=0,
         int end=-1,
+        Py_ssize_t length=-1,
+        Py_ssize_t min_length=0,
+        automaton=None,
+        bint in_time=False,
     ):
         cdef Work *w = &self.work
         cdef Py_ssize_t V = network.sizes.vocab_size, H = network.sizes.hidden_size, b
@@ -43,13 +94,36 @@ cdef class Sampler(Engine):
         cdef Head head = head_of(&w.sizes, w.parameters)
         self._candidates = np.zeros(V * sizeof(Candidate), np.uint8)
         self._cumulative = np.zeros(V)
-        self.distribution = Distribution(temperature, top_k, top_p, <Candidate *>&self._candidates[0],
+        self.distribution = Distribution(temperature, top_k, top_p, min_p, <Candidate *>&self._candidates[0],
                                          &self._cumulative[0])
         self.sorts = is_filtered(V, &self.distribution)
         pack_parameters(w, 0, 1)
         pack(H, V, matrix(head.weight, 1, w.sizes.stride), self.logits_panels)
         for b in range(batch_size):
             self.bias_rows[b] = head.bias
+        self.length = length
+        self.min_length = min_length
+        self.allowed = np.ones(V, np.uint8)
+        self.busy = np.zeros(batch_size, np.uint8)
+        self.begin(np.zeros(0, np.int32), 0)
+        self.drawn = np.zeros(batch_size, np.intp)
+        self.last = np.zeros(batch_size, np.int32)
+        self.state = np.zeros(batch_size, np.int32)
+        self.uniforms = np.zeros(batch_size)
+        if automaton is not None:
+            self._follow(automaton, length if in_time else -1)
+
+    def _follow(self, automaton, Py_ssize_t length):
+        cdef const int[::1] classes = automaton.classes, stops = automaton.stops, distance = automaton.distance
+        cdef const int[:, ::1] arrows = automaton.next
+        cdef const uint8_t[::1] ends = automaton.ends.view(np.uint8)
+        check_length("classes", classes.shape[0], self.work.sizes.vocab_size - (self.work.end >= 0))
+        for array in (automaton.ends, automaton.stops, automaton.distance):
+            check_length("states", len(array), arrows.shape[0])
+        self._automaton = automaton     # whose arrays are read
+        self.allowed_classes = np.zeros(arrows.shape[1], np.uint8)
+        self.automaton = Automaton(arrows.shape[1], &classes[0], &arrows[0, 0], &ends[0], &stops[0], &distance[0],
+                                   automaton.masks, length)
 
     cdef _lay_out(self, Layout *layout):
         cdef double H = self.work.sizes.hidden_size, B = self.work.batch_size
@@ -60,7 +134,7 @@ cdef class Sampler(Engine):
         self.bias_rows = <const real **>bytes_part(layout, B * sizeof(real *))
 
     def feed(self, const int[:, ::1] inputs not None):
-        """Read (T, B) symbols; what `draw` and `weights` say next is what follows them."""
+        """Read (T, B) symbols; what `weights` says next is what follows them."""
         cdef Py_ssize_t t, b
         self._begin()
         with nogil:
@@ -71,13 +145,13 @@ cdef class Sampler(Engine):
                     break
             self.compute_logits()
             for b in range(self.work.batch_size):
-                self.compute_weights(b)
+                self.compute_weights(b, NULL)
                 if self.work.interrupted:
                     break
         self._finish()
 
     def weights(self):
-        """Probabilities up to a factor, (B, V), of the next symbol of each row, after temperature, top_k and top_p."""
+        """Probabilities up to a factor, (B, V), of the next symbol of each row, after temperature, top_k, top_p and min_p."""
         cdef Py_ssize_t b, B = self.work.batch_size, V = self.work.sizes.vocab_size
         array = np.empty((B, V), DTYPE)
         cdef real[:, ::1] weights = array
@@ -85,75 +159,144 @@ cdef class Sampler(Engine):
             memcpy(&weights[b, 0], self.row_logits + b * self.logits_stride, V * sizeof(real))
         return array
 
-    # To draw, next_double and bit_generator are the addresses in a NumPy bit generator's ctypes interface.
+    def begin(self, const int[::1] prompt not None, Py_ssize_t n):
+        """From now on the rows draw texts that follow this prompt: n in all, or where n is -1 one after another."""
+        self.prompt = prompt
+        self.to_begin = n
+        self.busy[:] = 0
 
-    def draw(self, size_t next_double, size_t bit_generator, int[::1] symbols not None):
-        """Draw symbols in the only row, each from what precedes it, until there are so many or one is END; how many."""
+    def draw(
+        self,
+        size_t next_double,                 # the addresses in a NumPy bit generator's ctypes interface
+        size_t bit_generator,
+        int[:, ::1] symbols not None,       # OUT (T, B), -1 where a row draws none
+        uint8_t[:, ::1] over not None,      # OUT (T, B)
+    ):
+        """Go on for T steps in which at least one row draws; how many there were, fewer where all texts are done.
+
+        Where a row's text is over it begins the next one, so that all rows have work while there are texts left. A
+        step takes one double for each row that draws, in their order.
+        """
         cdef Py_ssize_t t = 0
-        check_length("symbols of a step", self.work.batch_size, 1)
+        check_length("rows of symbols", symbols.shape[1], self.work.batch_size)
+        check_length("steps of over", over.shape[0], symbols.shape[0])
+        check_length("rows of over", over.shape[1], self.work.batch_size)
         self._begin()
         with nogil:
-            while t < symbols.shape[0]:
-                self.work.inputs[0] = symbols[t] = self.one_symbol(0, next_double, bit_generator)
-                t += 1
-                if symbols[t - 1] == self.work.end:
-                    break
-                self.advance()
-                self.compute_logits()
-                self.compute_weights(0)
-                if self.work.interrupted:
-                    break
+            while t < symbols.shape[0] and not self.work.interrupted and self.load_inputs():
+                if self.read_inputs():
+                    self.compute_logits()
+                    self.draw_row_by_row(next_double, bit_generator, &symbols[t, 0], &over[t, 0])
+                    t += 1
         self._finish()
         return t
 
-    def draw_texts(
-        self,
-        size_t next_double,
-        size_t bit_generator,
-        const int[::1] prompt not None,     # what stands before each text
-        int[:, ::1] texts not None,         # OUT (n, length)
-        Py_ssize_t[::1] lengths not None,   # OUT (n): with the END that ended a text
-    ):
-        """Draw n texts of at most so many symbols. Where a row's text is done it begins the next one, so that all rows
-        have work while there are texts left. A step takes one double for each row that draws, in their order."""
-        cdef Work *w = &self.work
-        cdef Py_ssize_t n = texts.shape[0], length = texts.shape[1], B = w.batch_size, begun = 0, done = 0, b
-        cdef Py_ssize_t[::1] text_of = np.full(B, -1, np.intp)  # -1 for a row that has none
-        cdef Py_ssize_t[::1] drawn = np.zeros(B, np.intp)       # symbols of it; negative while the prompt is read
-        check_length("lengths", lengths.shape[0], n)
-        self._begin()
-        with nogil:
-            while done < n and not w.interrupted:
-                for b in range(B):
-                    if text_of[b] < 0 and begun < n:
-                        text_of[b] = begun
-                        drawn[b] = -prompt.shape[0]
-                        begun += 1
-                        carry_state(w, b, b + 1, True)
-                    if text_of[b] < 0:
-                        continue
-                    if drawn[b] < 0:
-                        w.inputs[b] = prompt[prompt.shape[0] + drawn[b]]
-                        drawn[b] += 1
-                    elif drawn[b] > 0:
-                        w.inputs[b] = texts[text_of[b], drawn[b] - 1]
-                self.advance()
-                for b in range(B):
-                    if prompt.shape[0] == 0 and drawn[b] == 0:
-                        carry_state(w, b, b + 1, True)  # it has read nothing yet
-                self.compute_logits()
-                for b in range(B):
-                    if text_of[b] < 0 or drawn[b] < 0:
-                        continue
-                    if drawn[b] < length:
-                        self.compute_weights(b)
-                        texts[text_of[b], drawn[b]] = self.one_symbol(b, next_double, bit_generator)
-                        drawn[b] += 1
-                    if drawn[b] == length or texts[text_of[b], drawn[b] - 1] == w.end:
-                        lengths[text_of[b]] = drawn[b]
-                        text_of[b] = -1
-                        done += 1
-        self._finish()
+    cdef bint load_inputs(self) noexcept nogil:
+        """What each row reads next goes into work.inputs; whether there is any row that has a text."""
+        cdef Py_ssize_t b
+        cdef bint any_busy = False
+        for b in range(self.work.batch_size):
+            if not self.busy[b]:
+                if self.to_begin == 0:
+                    continue
+                self.to_begin -= self.to_begin > 0
+                self.busy[b] = True
+                self.restart(b)
+            any_busy = True
+            if self.drawn[b] < 0:
+                self.work.inputs[b] = self.prompt[self.prompt.shape[0] + self.drawn[b]]
+                self.drawn[b] += 1
+            elif self.drawn[b] > 0:
+                self.work.inputs[b] = self.last[b]
+        return any_busy
+
+    cdef void restart(self, Py_ssize_t b) noexcept nogil:
+        self.drawn[b] = -self.prompt.shape[0]
+        self.state[b] = 0
+        carry_state(&self.work, b, b + 1, True)
+
+    cdef bint read_inputs(self) noexcept nogil:
+        """One step; whether there is any row that has read its prompt."""
+        cdef Py_ssize_t b
+        cdef bint any_draws = False
+        self.advance()
+        for b in range(self.work.batch_size):
+            if self.busy[b] and self.drawn[b] == 0 and self.prompt.shape[0] == 0:
+                carry_state(&self.work, b, b + 1, True)     # it has read nothing yet
+            if self.busy[b] and self.drawn[b] >= 0:
+                any_draws = True
+        return any_draws
+
+    cdef void draw_row_by_row(
+        self, size_t next_double, size_t bit_generator, int *symbols, uint8_t *over
+    ) noexcept nogil:
+        cdef Py_ssize_t b, B = self.work.batch_size
+        for b in range(B):
+            symbols[b] = -1
+            over[b] = 0
+            self.uniforms[b] = -1
+            if self.busy[b] and self.drawn[b] >= 0:
+                if self.goes_on(b):
+                    self.uniforms[b] = (<double (*)(void *) noexcept nogil>next_double)(<void *>bit_generator)
+                else:
+                    over[b] = OVER
+                    self.busy[b] = False
+        for b in range(B):
+            if self.uniforms[b] >= 0:
+                symbols[b] = self.one_symbol(b)
+        for b in range(B):
+            if self.uniforms[b] >= 0:
+                over[b] = self.take(b, symbols[b])
+
+    cdef bint goes_on(self, Py_ssize_t b) noexcept nogil:
+        """Whether a symbol is to be drawn: without END a text is over at its length, or where nothing may come."""
+        if self.work.end >= 0:
+            return True
+        if self.drawn[b] == self.length:
+            return False
+        return not self.automaton.masks or any_may_follow(&self.automaton, self.state[b], self.drawn[b])
+
+    cdef int one_symbol(self, Py_ssize_t b) noexcept nogil:
+        """A symbol by a row's logits and its uniform double."""
+        cdef const uint8_t *allowed = NULL
+        cdef Py_ssize_t V = self.work.sizes.vocab_size
+        cdef real *weights = self.row_logits + b * self.logits_stride
+        if self.automaton.masks:
+            allow(&self.automaton, self.state[b], self.drawn[b], V, self.work.end, &self.allowed_classes[0],
+                  &self.allowed[0])
+            allowed = &self.allowed[0]
+        self.compute_weights(b, allowed)
+        cdef int symbol = draw(V, weights, self.uniforms[b], self.distribution.cumulative)
+        if allowed != NULL and not allowed[symbol]:     # weights that are not numbers
+            symbol = 0
+            while not allowed[symbol]:
+                symbol += 1
+        return symbol
+
+    cdef uint8_t take(self, Py_ssize_t b, int symbol) noexcept nogil:
+        """A row's text has this symbol more; what is to be said of it."""
+        cdef Automaton *a = &self.automaton
+        if symbol == self.work.end:
+            return self.end_text(b, self.drawn[b])
+        self.drawn[b] += 1
+        self.last[b] = symbol
+        if a.num_classes > 0:
+            self.state[b] = a.next[self.state[b] * a.num_classes + a.classes[symbol]]
+            if a.stops[self.state[b]] > 0:
+                return self.end_text(b, self.drawn[b] - a.stops[self.state[b]])
+        if not self.goes_on(b):
+            return self.end_text(b, self.drawn[b])
+        if self.work.end >= 0 and 0 <= self.length < self.drawn[b]:
+            self.restart(b)
+            return ANEW
+        return 0
+
+    cdef uint8_t end_text(self, Py_ssize_t b, Py_ssize_t length) noexcept nogil:
+        if self.work.end >= 0 and length < self.min_length:
+            self.restart(b)
+            return ANEW
+        self.busy[b] = False
+        return OVER
 
     cdef void advance(self) noexcept nogil:
         """One step of all rows from work.inputs."""
@@ -168,15 +311,14 @@ cdef class Sampler(Engine):
                  matrix(state_rows(w, w.sizes.num_layers - 1, 0), w.sizes.stride, 1),
                  packed(w.sizes.hidden_size, self.logits_panels), self.bias_rows, self.row_logits, self.logits_stride)
 
-    cdef void compute_weights(self, Py_ssize_t b) noexcept nogil:
+    cdef void compute_weights(
+        self,
+        Py_ssize_t b,
+        const uint8_t *allowed,             # IN (V), or NULL where all symbols are
+    ) noexcept nogil:
         """A row's logits become weights, the distribution of its next symbol."""
         cdef double V = self.work.sizes.vocab_size
         # The product that made them, exp and the cumulative sum, and what qsort does.
         poll(&self.work, 0, V * (2 * self.work.sizes.hidden_size + 40 + (30 * log2(V) if self.sorts else 0)))
-        probability_weights(self.work.sizes.vocab_size, &self.distribution, self.row_logits + b * self.logits_stride)
-
-    cdef int one_symbol(self, Py_ssize_t b, size_t next_double, size_t bit_generator) noexcept nogil:
-        """A symbol by a row's weights and one double of the generator."""
-        return draw(self.work.sizes.vocab_size, self.row_logits + b * self.logits_stride,
-                    (<double (*)(void *) noexcept nogil>next_double)(<void *>bit_generator),
-                    self.distribution.cumulative)
+        probability_weights(self.work.sizes.vocab_size, &self.distribution, allowed,
+                            self.row_logits + b * self.logits_stride)
