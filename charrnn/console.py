@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
+from collections.abc import Iterator
 
 #: What a stderr raises that was closed (ValueError), whose reader is gone (OSError), or that is no whole file, as the
 #: bridges to a log or a window (AttributeError, TypeError). None of it may end a training.
@@ -20,6 +22,15 @@ def write(text: str) -> None:
             print(text, file=sys.stderr, flush=True)
         else:
             tqdm.tqdm.write(text, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Show warnings as lines on stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RuntimeWarning)
+        warnings.showwarning = lambda message, *rest, **more: write(f"charrnn: warning: {message}")
+        yield
 
 
 def is_terminal() -> bool:

@@ -36,6 +36,10 @@ class Option:
         The words that are allowed, where there are few.
     group : str
         The heading in the help under which it stands.
+    several : bool
+        Whether it may be given more than once, and is a list then.
+    also : str
+        Another name on the command line.
     """
 
     kind: Callable[[str], Any]
@@ -44,6 +48,8 @@ class Option:
     metavar: str | None = None
     choices: tuple[str, ...] = ()
     group: str = ""
+    several: bool = False
+    also: str = ""
 
 
 def option(default: Any, kind: Callable[[str], Any], rule: Rule, help: str, **more: Any) -> Any:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
 from charrnn.automaton import Automaton, TooManyStates, anything, combined, stop_automaton
 from charrnn.pattern import pattern_automaton
+from charrnn.text.documents import Documents, documents
 
 
 def checked_stops(name: str, stop: Any) -> tuple[str, ...]:
@@ -71,7 +72,7 @@ def automaton_of(
     except TooManyStates as error:
         raise ValueError(f"min_length must need at most {error} states, got {asked}") from None
     if automaton is None:
-        raise ValueError(f"min_length must be such that there is some text, got {asked}")
+        raise ValueError(f"pattern, stop and min_length must leave some text, got {asked}")
     return automaton
 
 
@@ -100,10 +101,11 @@ class Wanted:
         return True
 
 
-def _texts(texts: Any) -> Iterable[str]:
+def _texts(texts: Any) -> Iterator[str]:
     if isinstance(texts, os.PathLike):
-        with open(texts, encoding="utf-8-sig") as file:
-            yield from _texts(file)
+        texts = documents(texts)
+    if isinstance(texts, Documents):
+        yield from (item.text for item in texts.items())
         return
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
         raise TypeError(f"novel must be an iterable of texts or a path, got {type(texts).__name__}")
@@ -115,4 +117,7 @@ def _texts(texts: Any) -> Iterable[str]:
             text = text.decode("latin-1")
         if not isinstance(text, str):
             raise TypeError(f"novel must be an iterable of texts or a path, got {type(text).__name__} at position {i}")
-        yield text.rstrip("\r\n") if lines else text
+        if lines:
+            text = text.rstrip("\r\n")
+        if text or not lines:
+            yield text

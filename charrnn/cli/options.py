@@ -61,7 +61,8 @@ def add_option(group: Any, name: str, default: Any, option: Option) -> None:
         return
     shown = default if isinstance(default, str) else "" if default is None else f"{default:g}"
     group.add_argument(
-        option_name(name),
+        *[option_name(each) for each in (name, option.also) if each],
+        action="append" if option.several else "store",
         type=option.kind,
         default=default,
         choices=option.choices or None,
@@ -73,3 +74,8 @@ def add_option(group: Any, name: str, default: Any, option: Option) -> None:
 def option_name(name: str) -> str:
     """An argument's name on the command line."""
     return f"--{name.replace('_', '-')}"
+
+
+def escaped(text: str) -> str:
+    r"""A text in which \n, \t, \r and \\ stand for what they stand for in Python."""
+    return re.sub(r"\\([ntr\\])", lambda found: {"n": "\n", "t": "\t", "r": "\r"}.get(found[1], found[1]), text)

@@ -7,10 +7,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.inputs import check_documents
-from charrnn.cli.options import add_declared
+from charrnn.cli.options import add_declared, escaped
+from charrnn.console import warnings_as_lines
 
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
+
+#: Of many texts, in the order of `sampling.sample_many`.
+MANY = ("unique", "novel", "max_tries")
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -18,15 +22,28 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
     parser.epilog = (
         "examples:\n"
-        '  charrnn sample book.safetensors --prompt "It was" --temperature 0.8\n'
+        '  charrnn sample book.safetensors --prompt "It was" --temperature 0.8 --stop "\\n\\n"\n'
         "  charrnn sample names.safetensors --documents -n 20\n"
+        "  charrnn sample names.safetensors -n 20 --unique --novel names.txt --match '[A-Z][a-z]{3,6}'\n"
     )
     parser.add_argument("model", metavar="MODEL", help="a model file")
     parser.add_argument("--prompt", metavar="TEXT", default="", help="text that the drawn text follows (default: none)")
     add_declared(parser, SamplingOptions)
     parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: another each time)")
-    parser.add_argument("--documents", action="store_true", help="draw documents, one a line")
-    parser.add_argument("-n", "--count", type=int, metavar="N", help="how many documents to draw (default: 10)")
+    many = parser.add_argument_group("many texts, one a line")
+    many.add_argument("--documents", action="store_true", help="draw documents")
+    many.add_argument("-n", "--count", type=int, metavar="N", help="how many texts to draw (default: 10)")
+    many.add_argument("--unique", action="store_true", help="no two texts are equal")
+    many.add_argument(
+        "--novel",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="no text is a line of FILE; may be given more than once",
+    )
+    many.add_argument(
+        "--max-tries", type=int, metavar="N", help="draw at most N texts to find them (default: 1,000 each and 100,000)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,11 +52,12 @@ def run(args: argparse.Namespace) -> int:
     from charrnn.sampling import SamplingOptions
 
     model = load(args.model)
-    options = {"prompt": args.prompt, **{name: getattr(args, name) for name in declared(SamplingOptions)}}
-    if args.documents or args.count is not None:
-        _sample_documents(model, args, options)
+    options = {name: getattr(args, name) for name in declared(SamplingOptions)}
+    options["stop"] = [escaped(stop) for stop in args.stop or ()]
+    if args.documents or args.count is not None or any(getattr(args, name) for name in MANY):
+        _sample_many(model, args, options)
         return 0
-    characters = model.stream(**options, rng=args.seed)
+    characters = model.stream(args.prompt, **options, rng=args.seed)
     live = sys.stdout is not None and sys.stdout.isatty()
     try:
         print(args.prompt, end="", flush=live)
@@ -50,13 +68,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sample_documents(model: CharRNN, args: argparse.Namespace, options: dict[str, Any]) -> None:
+def _sample_many(model: CharRNN, args: argparse.Namespace, options: dict[str, Any]) -> None:
+    """A text a line, each as soon as it is found."""
     import numpy as np
 
     from charrnn.errors import integer
+    from charrnn.sampling import SamplingOptions, sample_many
+    from charrnn.text.documents import documents
 
-    check_documents(model, args)
+    if args.documents:
+        check_documents(model, args)
     count = 10 if args.count is None else integer("count", args.count, 0)
     rng = np.random.default_rng(None if args.seed is None else integer("seed", args.seed, 0))
-    for document in model.sample_many(count, **options, rng=rng):
-        print(args.prompt + document)
+    novel = documents(args.novel) if args.novel else None
+    texts = sample_many(
+        model, count, args.prompt, SamplingOptions(**options), rng, args.unique, novel, None, args.max_tries
+    )
+    with warnings_as_lines():
+        for text in texts:
+            print(args.prompt + text, flush=True)

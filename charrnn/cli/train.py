@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 import shlex
 import signal
 import sysconfig
 import threading
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +15,7 @@ from charrnn.cli.inputs import STANDARD_TEXT_LENGTH, add_documents_argument, dat
 from charrnn.cli.options import FAILED, INTERRUPTED, WRONG, add_declared
 from charrnn.cli.outputs import beside, check_nothing_is_lost, check_output, default_output, message_of
 from charrnn.cli.watch import Watch
-from charrnn.console import count, write
+from charrnn.console import count, warnings_as_lines, write
 from charrnn.options import declared
 
 if TYPE_CHECKING:
@@ -86,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     options = {name: getattr(args, name) for name in (*declared(Settings), *declared(Surroundings))}
     model: CharRNN | None
     try:
-        with _warnings_as_lines():
+        with warnings_as_lines():
             model = train(data, **options, progress=not args.quiet, callback=watch)
     except KeyboardInterrupt as interrupt:
         model = getattr(interrupt, "model", watch.model)
@@ -136,15 +133,6 @@ def _describe(data: Any, args: argparse.Namespace) -> str:
     name = " + ".join("stdin" if file == "-" else file for file in args.files)
     name = name or f"Python's standard library in {sysconfig.get_path('stdlib')}"
     return f"{name}: {count(len(data), 'document') + ', ' if args.documents else ''}"
-
-
-@contextlib.contextmanager
-def _warnings_as_lines() -> Iterator[None]:
-    """On stderr, above the bar."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", RuntimeWarning)
-        warnings.showwarning = lambda message, *rest, **more: write(f"charrnn: warning: {message}")
-        yield
 
 
 def _save(model: CharRNN, path: Path, checkpoint: Path) -> None:
