@@ -1,9 +1,9 @@
 """Builds the extensions and nothing else; the metadata is in pyproject.toml.
 
-Cython translates kernels.pyx to C once. That C is compiled for each instruction set (on x86-64 the levels v2, v3 and v4;
-elsewhere the compiler's own choice) and for float32 and float64, each time into a module of its own: charrnn.kernels
-picks one at import. On Windows clang-cl compiles, wherever it is installed; Microsoft's own compiler has no vector types
-and makes a single build, some fifteen times slower. `pip install -v .` shows what is being compiled.
+Cython translates kernels.pyx to C once. That C is compiled for each instruction set (on x86-64 the levels v2, v3 and
+v4; elsewhere the compiler's own choice) and for float32 and float64, each into a module of its own: charrnn.kernels
+picks one at import. On Windows clang-cl compiles, where it is installed; Microsoft's own compiler has no vector types
+and makes a single build that is some fifteen times slower. `pip install -v .` shows what is being compiled.
 
 CHARRNN_BUILDS=x86-64-v3 compiles that instruction set alone; several are separated by commas. CHARRNN_DEBUG=undefined,
 address or thread builds slowly running code that ends the process at undefined behaviour, and with the second at an
@@ -175,7 +175,7 @@ class sources_and_tests(sdist):
 
 setup(
     ext_modules=[
-        Extension("charrnn.kernels.cpu", [f"{KERNELS}/cpu.pyx"]),
+        Extension("charrnn.kernels.cpu", [f"{KERNELS}/cpu.pyx"], [str(KERNELS)], depends=[f"{KERNELS}/cpu.h"]),
         *(Kernels(level, dtype) for level in BUILDS for dtype in ("float32", "float64")),
     ],
     cmdclass={"build_ext": kernels_build_ext, "sdist": sources_and_tests},

@@ -100,7 +100,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What `bench` found; a peak is in 10^9 operations a second.
+    """What `bench` found; a peak is the CPU's own, in 10^9 operations a second.
+
+    vector_length is how many numbers the build's vectors hold; slow_because says why this build falls short of the CPU,
+    and is empty where it does not.
 
     Examples
     --------
@@ -110,6 +113,8 @@ class Benchmark:
 
     version: str
     build: str
+    vector_length: int
+    slow_because: str
     cpu: str
     dtype: str
     vocab_size: int
@@ -176,6 +181,8 @@ def bench(
     return Benchmark(
         version=__version__,
         build=kernels.BUILD,
+        vector_length=kernels.VECTOR_LENGTH,
+        slow_because=kernels.slow_because(),
         cpu=cpu_name(),
         dtype="float32",
         vocab_size=len(CHARACTERS),
@@ -295,9 +302,10 @@ def table(result: Benchmark) -> str:
     first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
     all_threads = f", {result.peak_gflops_all_threads:.1f} on {result.num_threads}" if result.num_threads > 1 else ""
     head = [
-        f"charrnn  {result.version}, {result.build} kernels, {result.dtype}",
+        f"charrnn  {result.version}, {result.build} kernels, {result.dtype} in vectors of {result.vector_length}",
         f"CPU      {result.cpu}",
         f"peak     {result.peak_gflops:.1f} GFLOP/s on one core{all_threads}, by multiply-adds",
+        *([f"slow     {result.slow_because}"] if result.slow_because else []),
     ]
     body = ["  ".join([name.ljust(first), *map(str.rjust, cells, others)]).rstrip() for name, *cells in lines]
     foot = [

@@ -22,7 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from charrnn.errors import number
+
 try:
+    from charrnn.kernels.cpu import fma_peak as measured_peak
     from charrnn.kernels.cpu import x86_64_level
 except ModuleNotFoundError as error:
     raise ImportError(
@@ -59,6 +62,7 @@ __all__ = [
     "BUILD",
     "BUILDS",
     "Network",
+    "VECTOR_LENGTH",
     "adagrad",
     "adam",
     "bptt",
@@ -78,6 +82,7 @@ __all__ = [
     "rnn_cell_backward",
     "sgd",
     "sigmoid",
+    "slow_because",
     "softmax",
     "tanh",
 ]
@@ -118,6 +123,28 @@ def _choose() -> tuple[str, ModuleType]:
 
 
 BUILD, _float32 = _choose()
+
+#: Numbers of type float32 in a vector of this build; 1 where its compiler had no vector types.
+VECTOR_LENGTH: int = _float32.VECTOR_LENGTH
+
+
+def slow_because() -> str:
+    """Why this build falls short of the CPU, as a sentence; "" where it does not.
+
+    Examples
+    --------
+    >>> kernels.slow_because() == "" or kernels.BUILD != "x86-64-v4"
+    True
+    """
+    if VECTOR_LENGTH == 1:
+        return (
+            "the kernels were compiled without vectors, which makes them some 15 times slower: compile them with clang "
+            "or GCC, on Windows with clang-cl"
+        )
+    level = x86_64_level()
+    if BUILDS[BUILD] < level and level > 1:
+        return f"the kernels are those for {BUILD}, and this CPU runs those for x86-64-v{level}"
+    return ""
 
 
 def module(dtype: npt.DTypeLike) -> ModuleType:
@@ -172,13 +199,14 @@ def Network(
 def fma_peak(seconds: float = 0.2, dtype: npt.DTypeLike = "float32") -> float:
     """Floating-point operations a second that one core can do at most, measured by multiply-adds in registers.
 
+    It is the CPU's own peak, by the widest vectors that it has, whatever build of the kernels was chosen.
+
     Examples
     --------
     >>> kernels.fma_peak(seconds=0.01) > 1e8
     True
     """
-    peak: float = module(dtype).fma_peak(seconds)
-    return peak
+    return measured_peak(number("seconds", seconds, 0), module(dtype) is not _float32)
 
 
 def _by_dtype(name: str) -> Any:

@@ -1,28 +1,45 @@
-"""Which x86-64 level this CPU has; compiled for the baseline, so that it runs on every one of them."""
+"""What this CPU has and can do at most, whatever the kernels were compiled for. See cpu.h."""
+import time
 
-cdef extern from *:
-    """
-    #if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
-    #define CPU_HAS(feature) (__builtin_cpu_supports(feature) != 0)
-    static int cpu_level(void)
-    {
-        __builtin_cpu_init();
-        if (!(CPU_HAS("ssse3") && CPU_HAS("sse4.2") && CPU_HAS("popcnt")))
-            return 1;
-        if (!(CPU_HAS("avx2") && CPU_HAS("fma") && CPU_HAS("bmi") && CPU_HAS("bmi2")))
-            return 2;
-        if (!(CPU_HAS("avx512f") && CPU_HAS("avx512bw") && CPU_HAS("avx512cd") && CPU_HAS("avx512dq")
-              && CPU_HAS("avx512vl")))
-            return 3;
-        return 4;
-    }
-    #else
-    static int cpu_level(void) { return 0; }
-    #endif
-    """
-    int cpu_level() nogil
+cdef extern from "cpu.h" nogil:
+    ctypedef struct cpu_features:
+        unsigned leaf_1_ecx
+        unsigned leaf_7_ebx
+        unsigned extended_1_ecx
+        unsigned saved
+    enum:
+        NUM_SUMS
+    int cpu_level()
+    int level_of(cpu_features cpu)
+    int vector_bytes()
+    double multiply_adds(int bytes, int is_double, long n)
 
 
 def x86_64_level():
-    """1 to 4, the psABI's level of this CPU; 0 where it is no x86-64 or the compiler cannot tell."""
+    """1 to 4, the psABI's level of this CPU; 0 where it is no x86-64."""
     return cpu_level()
+
+
+def level_by_features(unsigned leaf_1_ecx, unsigned leaf_7_ebx, unsigned extended_1_ecx, unsigned saved):
+    """1 to 4, the level of an x86-64 CPU with these words of the instructions cpuid and xgetbv."""
+    return level_of(cpu_features(leaf_1_ecx, leaf_7_ebx, extended_1_ecx, saved))
+
+
+def fma_peak(double seconds, bint is_double):
+    """Floating-point operations a second of one core: multiply-adds of independent vectors, the best of many runs.
+
+    No kernel can do more. Each number multiplied and added counts as two operations.
+    """
+    cdef int bytes = vector_bytes(), number = 8 if is_double else 4
+    cdef long n = 100_000
+    cdef double best = 0, total
+    operations = 2.0 * n * NUM_SUMS * max(bytes // number, 1)
+    end = time.perf_counter() + seconds
+    while best == 0 or time.perf_counter() < end:
+        start = time.perf_counter()
+        with nogil:
+            total = multiply_adds(bytes, is_double, n)
+        best = max(best, operations / (time.perf_counter() - start))
+        # Each sum goes to 0.5; that all of them are asked for keeps all of the loop alive.
+        assert abs(total - 0.5 * NUM_SUMS) < 1e-3
+    return best

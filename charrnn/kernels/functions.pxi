@@ -1,18 +1,12 @@
-# The kernels as functions: activations, softmax and cross-entropy, the speed of a core, and BPTT.
-import time
-
+# The kernels as functions: activations, softmax and cross-entropy, and BPTT.
 import numpy as np
 
-from charrnn.errors import integer, number
+from charrnn.errors import integer
 
 from charrnn.kernels.activations cimport vexp, vsigmoid, vtanh
 from charrnn.kernels.pack cimport round_up
-from charrnn.kernels.simd cimport LANES, inlined, real, vlane, vload, vreal, vsplat, vstore
+from charrnn.kernels.simd cimport LANES, real, vload, vreal, vstore
 from charrnn.kernels.softmax cimport cross_entropy_backward, cross_entropy_forward, mean_loss, softmax_column
-
-cdef enum:
-    # Independent sums that hide the latency of a multiply-add: 4 cycles, two a cycle.
-    PEAK_SUMS = 12
 
 
 def exp(x, out=None):
@@ -64,43 +58,6 @@ cdef elementwise(values, result, int function):
             for lane in range(min(<Py_ssize_t>LANES, n - i)):
                 out[i + lane] = block[lane]
     return np.asarray(out)
-
-
-cdef inline inlined multiply_add(Py_ssize_t n, vreal x, vreal y, vreal *sums) noexcept nogil:
-    """n times sums := sums x + y of PEAK_SUMS vectors that stay in registers."""
-    cdef vreal s[PEAK_SUMS]
-    cdef Py_ssize_t _
-    cdef int j
-    for j in range(PEAK_SUMS):
-        s[j] = sums[j]
-    for _ in range(n):
-        for j in range(PEAK_SUMS):
-            s[j] = s[j] * x + y
-    for j in range(PEAK_SUMS):
-        sums[j] = s[j]
-    return 0
-
-
-def fma_peak(seconds=0.2):
-    """Floating-point operations a second of one core: multiply-adds of independent vectors, the best of many runs.
-
-    No kernel can do more. Each number multiplied and added counts as two operations.
-    """
-    cdef vreal sums[PEAK_SUMS]
-    cdef Py_ssize_t n = 100_000
-    cdef int j
-    cdef double best = 0
-    for j in range(PEAK_SUMS):
-        sums[j] = vsplat(j)
-    end = time.perf_counter() + number("seconds", seconds, 0)
-    while best == 0 or time.perf_counter() < end:
-        start = time.perf_counter()
-        with nogil:
-            multiply_add(n, vsplat(<real>0.5), vsplat(<real>0.25), sums)
-        best = max(best, 2.0 * n * PEAK_SUMS * LANES / (time.perf_counter() - start))
-    # Each sum converges to 0.5; that all of them are asked for keeps all of the loop alive.
-    assert abs(sum([vlane(sums[j], 0) for j in range(PEAK_SUMS)]) - 0.5 * PEAK_SUMS) < 1e-3
-    return best
 
 
 def softmax(logits, probs=None):

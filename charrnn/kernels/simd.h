@@ -27,7 +27,7 @@ typedef uint32_t real_bits;
 #define real_sqrt sqrtf
 #endif
 
-#if defined(__GNUC__) && !defined(CHARRNN_SCALAR)
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(CHARRNN_SCALAR)
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
@@ -55,6 +55,10 @@ static inline vreal vselect(vbits mask, vreal yes, vreal no)
 #define VSELECT(condition, yes, no) vselect((vbits)(condition), yes, no)
 
 #else
+
+#if defined(_MSC_VER)
+#pragma message("charrnn: this compiler has no vector types, and the kernels will be very slow; clang-cl has them")
+#endif
 
 /* GCC makes vectors of the products in some tiles, adds them up one by one, and fuses product and sum in others: the
  * bits would depend on the tile that an element falls into, and so on the number of threads. */
@@ -183,7 +187,7 @@ static inline real vsum(vreal x)
 #endif
 
 /* The result type, always 0, of a function that has to be inlined for its loops to unroll. */
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 #define inlined_int __attribute__((always_inline)) int
 #else
 #define inlined_int int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -206,6 +207,8 @@ def train(
     run = Run(settings, model, training, validation, surroundings.num_threads, began)
     if surroundings.checkpoint is not None:
         run.keep_checkpoint(surroundings.checkpoint, surroundings.checkpoint_seconds, resume)
+    if kernels.VECTOR_LENGTH == 1:
+        warnings.warn(kernels.slow_because(), RuntimeWarning, stacklevel=2)
     with Progress(progress, epochs=settings.epochs) as bar:
         return run.train([bar.update] if callback is None else [callback, bar.update])
 
