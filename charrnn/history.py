@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.errors import integer, number
+from charrnn.errors import ArgumentTypeError, integer, number
 
 __all__ = ["History"]
 
@@ -71,7 +71,7 @@ class History:
             for name in lists:
                 values = getattr(history, name)
                 if not isinstance(values, list):
-                    raise TypeError(f"{name} must be a list, got {values!r}")
+                    raise ArgumentTypeError(name, f"must be a list, got {values!r}")
                 lengths.add(len(values))
                 for value in values:
                     integer(name, value, 0) if name.endswith("steps") else number(name, value, -math.inf)

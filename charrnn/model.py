@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from charrnn import files, hidden, kernels, ranking, sampling, scoring
-from charrnn.errors import as_array, choice, flag, integer
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, as_array, choice, flag, integer
 from charrnn.options import shows
 from charrnn.parameters import CELLS, as_arrays, check_shapes, dtype_name, initialize, network_of
 from charrnn.sampling import SamplingOptions
@@ -609,7 +609,7 @@ class CharRNN:
         inputs = self._symbols("inputs", inputs)
         targets = self._symbols("targets", targets)
         if targets.shape != inputs.shape:
-            raise ValueError(f"targets must have the shape of inputs, {inputs.shape}, got {targets.shape}")
+            raise ArgumentValueError("targets", f"must have the shape of inputs, {inputs.shape}, got {targets.shape}")
         gradients = self._kernels.aligned_zeros(self._network.arena_size)
         engine = self._engine(*inputs.shape, gradients=gradients)
         engine.set_state(self._state(state, inputs.shape[1]))
@@ -635,12 +635,12 @@ class CharRNN:
     def _symbols(self, name: str, symbols: Any) -> np.ndarray:
         symbols = as_array(name, symbols)
         if symbols.dtype.kind not in "iu":
-            raise TypeError(f"{name} must be an array of integers, got dtype {symbols.dtype}")
+            raise ArgumentTypeError(name, f"must be an array of integers, got dtype {symbols.dtype}")
         if symbols.ndim != 2 or 0 in symbols.shape:
-            raise ValueError(f"{name} must have shape (T, B) with T and B at least 1, got {symbols.shape}")
+            raise ArgumentValueError(name, f"must have shape (T, B) with T and B at least 1, got {symbols.shape}")
         if symbols.min() < 0 or symbols.max() >= len(self.vocabulary):
             wrong = symbols[(symbols < 0) | (symbols >= len(self.vocabulary))][0]
-            raise ValueError(f"{name} must be from 0 to {len(self.vocabulary) - 1}, got {wrong}")
+            raise ArgumentValueError(name, f"must be from 0 to {len(self.vocabulary) - 1}, got {wrong}")
         return np.ascontiguousarray(symbols, np.int32)
 
     def _state(self, state: Any, batch_size: int) -> np.ndarray | None:
@@ -649,10 +649,10 @@ class CharRNN:
         array = as_array("state", state)
         shape = self._network.state_shape(batch_size)
         if array.dtype.kind not in "fiu":
-            raise TypeError(f"state must be an array of numbers, got dtype {array.dtype}")
+            raise ArgumentTypeError("state", f"must be an array of numbers, got dtype {array.dtype}")
         if array.shape != shape:
             axes = "(L, B, H)" if len(shape) == 3 else "(2, L, B, H)"
-            raise ValueError(f"state must have shape {axes} = {shape}, got {array.shape}")
+            raise ArgumentValueError("state", f"must have shape {axes} = {shape}, got {array.shape}")
         return array
 
 

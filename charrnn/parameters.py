@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.errors import choice
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, choice
 from charrnn.text.vocabulary import Vocabulary
 
 #: With the gates of each.
@@ -40,7 +40,7 @@ def initialize(parameters: Mapping[str, np.ndarray], cell: str, hidden_size: int
 def as_arrays(state_dict: Any) -> dict[str, np.ndarray]:
     """A state dict's values as arrays; PyTorch's may require gradients."""
     if not isinstance(state_dict, Mapping):
-        raise TypeError(f"state_dict must be a mapping of names to arrays, got {type(state_dict).__name__}")
+        raise ArgumentTypeError("state_dict", f"must be a mapping of names to arrays, got {type(state_dict).__name__}")
     return {
         name: np.asarray(array.detach() if hasattr(array, "detach") else array) for name, array in state_dict.items()
     }
@@ -50,9 +50,9 @@ def network_of(vocabulary: Any, arrays: Mapping[str, np.ndarray]) -> tuple[Vocab
     """Vocabulary, cell, hidden_size, num_layers and dtype, read off the arrays; ValueError where they allow none."""
     for name in ("head.weight", "rnn.weight_hh_l0"):
         if name not in arrays:
-            raise ValueError(f"state_dict must have {name}, got {', '.join(arrays) or 'nothing'}")
+            raise ArgumentValueError("state_dict", f"must have {name}, got {', '.join(arrays) or 'nothing'}")
         if arrays[name].ndim != 2:
-            raise ValueError(f"{name} must have 2 dimensions, got shape {arrays[name].shape}")
+            raise ArgumentValueError(name, f"must have 2 dimensions, got shape {arrays[name].shape}")
     vocab_size, hidden_size = arrays["head.weight"].shape
     if not isinstance(vocabulary, Vocabulary):
         characters = "".join(vocabulary)
@@ -66,7 +66,9 @@ def network_of(vocabulary: Any, arrays: Mapping[str, np.ndarray]) -> tuple[Vocab
         raise ValueError(f"rnn.weight_hh_l0 must have {allowed} rows for {hidden_size} hidden units, got {rows}")
     num_layers = sum(name.startswith("rnn.weight_hh_l") for name in arrays)
     if 4 * num_layers + 2 > 2 * len(arrays):  # far too few, whose names alone might take much memory
-        raise ValueError(f"state_dict must have 4 arrays for each of {num_layers} layers, got {len(arrays)} in all")
+        raise ArgumentValueError(
+            "state_dict", f"must have 4 arrays for each of {num_layers} layers, got {len(arrays)} in all"
+        )
     return vocabulary, cell, hidden_size, num_layers, _common_dtype(arrays)
 
 
@@ -74,13 +76,13 @@ def check_shapes(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[in
     """ValueError where the arrays are not just those of these names, in these shapes."""
     for name in (*shapes, *arrays):
         if name not in arrays or name not in shapes:
-            raise ValueError(f"state_dict must have exactly {', '.join(shapes)}, got {', '.join(arrays)}")
+            raise ArgumentValueError("state_dict", f"must have exactly {', '.join(shapes)}, got {', '.join(arrays)}")
         if arrays[name].shape != shapes[name]:
-            raise ValueError(f"{name} must have shape {shapes[name]}, got {arrays[name].shape}")
+            raise ArgumentValueError(name, f"must have shape {shapes[name]}, got {arrays[name].shape}")
 
 
 def _common_dtype(arrays: Mapping[str, np.ndarray]) -> str:
     for name, array in arrays.items():
         if array.dtype.kind != "f":
-            raise ValueError(f"{name} must be an array of floating-point numbers, got dtype {array.dtype}")
+            raise ArgumentValueError(name, f"must be an array of floating-point numbers, got dtype {array.dtype}")
     return "float64" if all(array.dtype == np.float64 for array in arrays.values()) else "float32"

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from charrnn.automaton import Automaton, TooManyStates, explored
+from charrnn.errors import ArgumentTypeError, ArgumentValueError
 
 try:
     from re import _compiler, _parser  # type: ignore[attr-defined]
@@ -99,12 +100,12 @@ def _parse(pattern: Any) -> Any:
     if isinstance(source, (bytes, bytearray)):
         flags, source = flags | re.ASCII, source.decode("latin-1")
     if not isinstance(source, str):
-        raise TypeError(f"pattern must be a regular expression, a str, got {type(pattern).__name__}")
+        raise ArgumentTypeError("pattern", f"must be a regular expression, a str, got {type(pattern).__name__}")
     try:
         re.compile(source, flags)  # refuses more than the parser does
         return _parser.parse(source, flags)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"pattern must be a regular expression, got {pattern!r}: {error}") from None
+        raise ArgumentValueError("pattern", f"must be a regular expression, got {pattern!r}: {error}") from None
 
 
 class _Program:

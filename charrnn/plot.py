@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.errors import file_path
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, file_path
 from charrnn.history import History
 
 __all__ = ["learning_curves"]
@@ -28,7 +28,7 @@ def check_picture(path: str | os.PathLike[str]) -> None:
     formats = Figure().canvas.get_supported_filetypes()
     suffix = os.path.splitext(path)[1].removeprefix(".").lower()
     if suffix and suffix not in formats:  # without one matplotlib takes its default
-        raise ValueError(f"plot must have a suffix of {', '.join(sorted(formats))}, got {os.fspath(path)}")
+        raise ArgumentValueError("plot", f"must have a suffix of {', '.join(sorted(formats))}, got {os.fspath(path)}")
 
 
 def learning_curves(history: History, path: str | os.PathLike[str]) -> None:
@@ -59,9 +59,9 @@ def learning_curves(history: History, path: str | os.PathLike[str]) -> None:
     from matplotlib.ticker import EngFormatter
 
     if not isinstance(history, History):
-        raise TypeError(f"history must be the History of a trained model, got {type(history).__name__}")
+        raise ArgumentTypeError("history", f"must be the History of a trained model, got {type(history).__name__}")
     if not history.steps:
-        raise ValueError("history must have at least one step, got an empty one")
+        raise ArgumentValueError("history", "must have at least one step, got an empty one")
     figure = Figure(figsize=(11, 6), layout="constrained")
     losses, rates = figure.subplots(2, 2, sharex="col", sharey="row", gridspec_kw={"height_ratios": (3, 1)})
     seen, val_seen = (np.multiply(steps, history.chars_per_step) for steps in (history.steps, history.val_steps))

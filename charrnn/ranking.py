@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from charrnn import scoring
-from charrnn.errors import choice, flag, integer
+from charrnn.errors import ArgumentTypeError, choice, flag, integer
 from charrnn.text.decoding import code_points
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _iterated(texts: Any) -> Iterable[Any]:
     if hasattr(texts, "to_pylist") and hasattr(texts, "slice"):
         return chain.from_iterable(texts.slice(i, 4096).to_pylist() for i in range(0, len(texts), 4096))
     if not isinstance(texts, Iterable) or isinstance(texts, dict):
-        raise TypeError(f"texts must be a text or an iterable of texts, got {type(texts).__name__}")
+        raise ArgumentTypeError("texts", f"must be a text or an iterable of texts, got {type(texts).__name__}")
     return texts
 
 
@@ -106,7 +106,7 @@ def _joined(texts: list[Any], number: int) -> tuple[np.ndarray, np.ndarray]:
             elif not isinstance(text, str):
                 missing = " (a missing value?)" if text is None or text != text else ""
                 got = f"{type(text).__name__} at position {number + i}{missing}"
-                raise TypeError(f"texts must be str, bytes or an iterable of them, got {got}") from None
+                raise ArgumentTypeError("texts", f"must be str, bytes or an iterable of them, got {got}") from None
         joined = "".join(texts)
     return code_points(joined), np.fromiter(map(len, texts), np.int64, len(texts))
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from charrnn.drawing import Drawing
-from charrnn.errors import flag, integer, number
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, flag, integer, number
 from charrnn.options import check, option, optional
 from charrnn.steering import Wanted, automaton_of, checked_pattern, checked_stops
 from charrnn.system import check_memory
@@ -104,7 +104,7 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         check(self)
         if self.length is not None and self.min_length > self.length:
-            raise ValueError(f"min_length must be at most length, {self.length}, got {self.min_length}")
+            raise ArgumentValueError("min_length", f"must be at most length, {self.length}, got {self.min_length}")
 
 
 class Keywords(TypedDict, total=False):
@@ -162,7 +162,7 @@ def sample_many(
     tries = 1000 * n + MAX_TRIES if max_tries is None else integer("max_tries", max_tries, 1)
     unique = flag("unique", unique)
     if accept is not None and not callable(accept):
-        raise TypeError(f"accept must be callable, got {accept!r}")
+        raise ArgumentTypeError("accept", f"must be callable, got {accept!r}")
     filtered = unique or novel is not None or accept is not None
     length = options.length or 0
     check_memory(n * (sys.getsizeof("") + length), n=n, length=length)
@@ -217,7 +217,7 @@ def _drawing(
     automaton = automaton_of(vocabulary.characters, options.pattern, stops, least)
     if options.pattern is not None and automaton and length is not None and automaton.distance[0] > length:
         shortest = f"{options.pattern!r}, which takes at least {automaton.distance[0]}"
-        raise ValueError(f"pattern must match some text of at most {length} characters, got {shortest}")
+        raise ArgumentValueError("pattern", f"must match some text of at most {length} characters, got {shortest}")
     sampler = _sampler(
         model,
         rows,
@@ -271,7 +271,7 @@ def bit_generator(rng: Any) -> Any:
         try:
             rng = integer("rng", rng, 0, None)
         except TypeError:
-            raise TypeError(
-                f"rng must be an int, a numpy.random.Generator or a numpy.random.RandomState, got {rng!r}"
+            raise ArgumentTypeError(
+                "rng", f"must be an int, a numpy.random.Generator or a numpy.random.RandomState, got {rng!r}"
             ) from None
     return np.random.default_rng(rng).bit_generator

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from charrnn.errors import ArgumentTypeError, ArgumentValueError
 from charrnn.text import corpus
 from charrnn.text.batching import document_rows
 from charrnn.text.decoding import code_point_blocks, gathered
@@ -75,7 +76,7 @@ def evaluate(model: CharRNN, data: corpus.Data, encoding: str) -> Evaluation:
     stream, rows = _rows(model, data, encoding)
     total, num_chars = _added_up(stream, rows, losses(model, stream, rows))
     if num_chars == 0:
-        raise ValueError("data must have at least 2 characters, for the first one is not predicted")
+        raise ArgumentValueError("data", "must have at least 2 characters, for the first one is not predicted")
     return Evaluation(total / num_chars, round(num_chars))
 
 
@@ -204,7 +205,7 @@ def _text_rows(model: CharRNN, texts: list[Any]) -> tuple[corpus.Corpus, list[tu
     for i, text in enumerate(texts):
         if not isinstance(text, (str, bytes, bytearray)):
             got = f"{type(text).__name__} at position {i}"
-            raise TypeError(f"text must be str, bytes or an iterable of them, got {got}")
+            raise ArgumentTypeError("text", f"must be str, bytes or an iterable of them, got {got}")
     bounds = np.cumsum([0, *map(len, texts)])
 
     def place(position: int) -> str:
@@ -229,5 +230,5 @@ def stream_of(vocabulary: Vocabulary, symbols: np.ndarray, lengths: np.ndarray) 
 
 def _listed(name: str, texts: Any) -> list[Any]:
     if not isinstance(texts, Iterable):
-        raise TypeError(f"{name} must be a text or an iterable of texts, got {type(texts).__name__}")
+        raise ArgumentTypeError(name, f"must be a text or an iterable of texts, got {type(texts).__name__}")
     return list(texts)

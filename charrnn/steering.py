@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from charrnn.automaton import Automaton, TooManyStates, anything, combined, stop_automaton
+from charrnn.errors import ArgumentTypeError, ArgumentValueError
 from charrnn.pattern import pattern_automaton
 from charrnn.text.documents import Documents, documents
 
@@ -23,13 +24,13 @@ def checked_stops(name: str, stop: Any) -> tuple[str, ...]:
         return ()
     stops = [stop] if isinstance(stop, (str, bytes, bytearray)) else stop
     if not isinstance(stops, Iterable):
-        raise TypeError(f"{name} must be a str or several, got {type(stop).__name__}")
+        raise ArgumentTypeError(name, f"must be a str or several, got {type(stop).__name__}")
     texts = []
     for i, text in enumerate(stops):
         if not isinstance(text, (str, bytes, bytearray)):
-            raise TypeError(f"{name} must be a str or several, got {type(text).__name__} at position {i}")
+            raise ArgumentTypeError(name, f"must be a str or several, got {type(text).__name__} at position {i}")
         if not text:
-            raise ValueError(f"{name} must not be empty, got {text!r}")
+            raise ArgumentValueError(name, f"must not be empty, got {text!r}")
         texts.append(text if isinstance(text, str) else text.decode("latin-1"))
     return tuple(texts)
 
@@ -38,7 +39,7 @@ def checked_pattern(name: str, pattern: Any) -> Any:
     """The rule of `pattern`, as far as it can be known without a vocabulary."""
     source = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
     if source is not None and not isinstance(source, (str, bytes)):
-        raise TypeError(f"{name} must be a regular expression, a str, got {type(pattern).__name__}")
+        raise ArgumentTypeError(name, f"must be a regular expression, a str, got {type(pattern).__name__}")
     return pattern
 
 
@@ -70,7 +71,7 @@ def automaton_of(
     try:
         automaton = combined(whole, ends, min_length)
     except TooManyStates as error:
-        raise ValueError(f"min_length must need at most {error} states, got {asked}") from None
+        raise ArgumentValueError("min_length", f"must need at most {error} states, got {asked}") from None
     if automaton is None:
         raise ValueError(f"pattern, stop and min_length must leave some text, got {asked}")
     return automaton
@@ -108,7 +109,7 @@ def _texts(texts: Any) -> Iterator[str]:
         yield from (item.text for item in texts.items())
         return
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise TypeError(f"novel must be an iterable of texts or a path, got {type(texts).__name__}")
+        raise ArgumentTypeError("novel", f"must be an iterable of texts or a path, got {type(texts).__name__}")
     lines = isinstance(texts, io.TextIOBase)
     for i, text in enumerate(texts):
         if isinstance(text, tuple) and len(text) == 2:  # with its label
@@ -116,7 +117,9 @@ def _texts(texts: Any) -> Iterator[str]:
         if isinstance(text, (bytes, bytearray)):
             text = text.decode("latin-1")
         if not isinstance(text, str):
-            raise TypeError(f"novel must be an iterable of texts or a path, got {type(text).__name__} at position {i}")
+            raise ArgumentTypeError(
+                "novel", f"must be an iterable of texts or a path, got {type(text).__name__} at position {i}"
+            )
         if lines:
             text = text.rstrip("\r\n")
         if text or not lines:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from charrnn.errors import integer
+from charrnn.errors import TooLargeError, integer
 
 OPERATIONS_WORTH_A_THREAD = 1e7
 #: What a process can address on today's 64-bit systems.
@@ -183,12 +183,9 @@ def memory_size() -> int:
 
 
 def check_memory(num_bytes: float, **sizes: int) -> None:
-    """ValueError with these sizes where what they need does not fit."""
+    """TooLargeError with these sizes where what they need does not fit."""
     if num_bytes > UNCHECKED_BYTES and num_bytes > (available := memory_size()):
-        names, values = ", ".join(sizes), ", ".join(f"{name}={size}" for name, size in sizes.items())
-        raise ValueError(
-            f"{names} must fit in memory, got {values}, which need {num_bytes:,.0f} bytes of {available:,}"
-        )
+        raise TooLargeError(sizes, num_bytes, available)
 
 
 # Linux's control groups ---------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ import charrnn
 from charrnn import cli, console
 from charrnn.cli import outputs, watch
 from charrnn.cli.info import _legible
+from charrnn.cli.outputs import message_of
+from charrnn.errors import TooLargeError
 from charrnn.options import declared
 from charrnn.train import Report, train
 from charrnn.train.progress import Progress
@@ -488,6 +490,36 @@ def test_a_wrong_input_is_one_line_on_stderr_and_exit_code_2(
     assert_one_line_error(subprocess.CompletedProcess(command, code, out, err), WRONG_INPUTS[command])
     assert not (folder / "fox.safetensors").exists()
     assert not (folder / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("sample hello.safetensors --documents -n 3", "--documents must come with a model of documents"),
+        (
+            "train fox.txt --hidden-size=100000000",
+            "--hidden-size must fit in memory, got --hidden-size=100000000",
+        ),
+        ("train fox.txt -o new --num-layers 100000000", "--num-layers must fit in memory, got --num-layers=100000000"),
+    ],
+)
+def test_an_error_names_the_options_that_were_typed_and_no_others(
+    folder: Path, command: str, named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert cli.main(command.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"charrnn: error: {named}")
+    typed = set(re.findall(r"--[\w-]+", command)) | ({"--count"} if "-n " in command else set())
+    assert set(re.findall(r"--[a-z-]+", error)) <= typed
+
+
+def test_what_does_not_fit_without_an_option_says_what_may_help() -> None:
+    error = TooLargeError({"hidden_size": 512, "batch_size": 32}, 4e9, 10**9)
+    assert message_of(error, {"hidden_size": None, "batch_size": None, "typed": set()}) == (
+        "not enough memory: 4,000,000,000 bytes are needed of 1,000,000,000; what makes it less is a smaller "
+        "--hidden-size or --batch-size"
+    )
 
 
 def test_a_wrong_input_ends_the_process_with_exit_code_2(folder: Path) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charrnn.errors import ArgumentValueError
+
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
 
@@ -85,8 +87,11 @@ def standard_library_text() -> str:
 
 
 def check_documents(model: CharRNN, args: argparse.Namespace) -> None:
+    """Whether the model is one of documents, as an option asks for."""
     if model.vocabulary.end is None:
-        raise ValueError(f"documents must come with a model of documents, got {args.model}, a model of a text")
+        raise ArgumentValueError(
+            "documents", f"must come with a model of documents, got {args.model}, a model of a text"
+        )
 
 
 @contextlib.contextmanager

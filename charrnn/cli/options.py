@@ -9,6 +9,7 @@ import argparse
 import difflib
 import itertools
 import re
+import sys
 from typing import Any, NoReturn
 
 from charrnn.options import Option, declared
@@ -24,8 +25,15 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=Formatter, **options)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """A command refuses what it does not know itself: its own options are what may have been meant."""
+        """A command refuses what it does not know itself: its own options are what may have been meant.
+
+        The namespace says by `typed` which of them the command line has: errors are to name no others.
+        """
         namespace, unknown = super().parse_known_args(args, namespace)
+        words = sys.argv[1:] if args is None else args
+        found = (self._option_string_actions.get(part) for word in words for part in (word.split("=")[0], word[:2]))
+        typed = {action.dest for action in found if action is not None}
+        namespace.typed = typed | getattr(namespace, "typed", set())  # that of a command is there already
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return namespace, unknown

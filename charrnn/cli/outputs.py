@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.options import option_name
 from charrnn.console import count
-from charrnn.errors import output_path
+from charrnn.errors import ArgumentValueError, TooLargeError, Worded, output_path
 
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
+
+#: What arguments of the library are on the command line, where it is no option of the same name.
+NAMES = {"data": "the text", "n": "--count", "path": "MODEL", "rng": "--seed", "text": "the text"}
 
 #: Endings of packed texts, behind that of the text itself.
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
@@ -20,27 +22,38 @@ PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
 def message_of(error: BaseException, args: Mapping[str, Any]) -> str:
     """What is wrong, in one line; arguments have the names that they have on the command line."""
+
+    def called(name: str) -> str:
+        return NAMES.get(name) or (option_name(name) if name in args else name)
+
     message = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         message = f"{error.filename}: {error.strerror}"
     elif isinstance(error, MemoryError):
         message = f"not enough memory{message and ': '}{message}"
-    else:
-        names = {**{name: option_name(name) for name in args}, "rng": "--seed", "data": "the text"}
-        first = re.match(r"(\w+) (must|has) ", message)
-        if first and first[1] in names:
-            message = names[first[1]] + message[first.end(1) :]
-        for name in args:
-            if "_" in name:  # a word that is no other
-                message = re.sub(rf"(?<![\w./'\"-]){name}(?![\w./'\"-])", names[name], message)
+    elif isinstance(error, TooLargeError):
+        message = _too_large(error, called, args.get("typed", ()))
+    elif isinstance(error, Worded):
+        message = error.worded(called)
     return " ".join(message.splitlines())
+
+
+def _too_large(error: TooLargeError, called: Callable[[str], str], typed: Iterable[str]) -> str:
+    """That it does not fit, by the options that were typed; where there are none, by those that may help."""
+    sizes = {name: size for name, size in error.sizes.items() if name in typed}
+    if sizes:
+        return TooLargeError(sizes, error.needed, error.available).worded(called)
+    return (
+        f"not enough memory: {error.needed:,.0f} bytes are needed of {error.available:,}; what makes it less is a "
+        f"smaller {' or '.join(map(called, error.sizes))}"
+    )
 
 
 def check_output(name: str, path: Path, others: Sequence[str | Path]) -> None:
     """Whether it can be written, before the hours that go into it, and is none of these other files."""
     output_path(name, path)
     if path.resolve() in [Path(other).resolve() for other in others]:
-        raise ValueError(f"{name} must be a file of its own, got {path}")
+        raise ArgumentValueError(name, f"must be a file of its own, got {path}")
 
 
 def default_output(files: Sequence[str]) -> str:

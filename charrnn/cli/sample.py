@@ -24,7 +24,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         '  charrnn sample book.safetensors --prompt "It was" --temperature 0.8 --stop "\\n\\n"\n'
         "  charrnn sample names.safetensors --documents -n 20\n"
-        "  charrnn sample names.safetensors -n 20 --unique --novel names.txt --match '[A-Z][a-z]{3,6}'\n"
+        "  charrnn sample names.safetensors -n 20 --unique --novel names.txt --pattern '[A-Z][a-z]{3,6}'\n"
     )
     parser.add_argument("model", metavar="MODEL", help="a model file")
     parser.add_argument("--prompt", metavar="TEXT", default="", help="text that the drawn text follows (default: none)")

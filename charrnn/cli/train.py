@@ -65,11 +65,11 @@ def run(args: argparse.Namespace) -> int:
 
     say = (lambda text: None) if args.quiet else write
     output = Path(args.output or default_output(args.files))
-    check_output("output", output, args.files)
+    check_output("output" if args.output else "the model's file", output, args.files)
     keeps_checkpoint = args.checkpoint is not None
     checkpoint = Path(args.checkpoint or beside(output, "checkpoint"))
     args.output, args.checkpoint = str(output), str(checkpoint)
-    check_output("checkpoint", checkpoint, [args.output, *args.files])
+    check_output("checkpoint" if keeps_checkpoint else "the checkpoint", checkpoint, [args.output, *args.files])
     if args.plot is not None:
         check_output("plot", Path(args.plot), [args.output, args.checkpoint, *args.files])
         plot.check_picture(args.plot)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.console import printable
-from charrnn.errors import integer
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, integer
 from charrnn.model import CharRNN, Evaluation
 from charrnn.show.reading import longest_memory, read
 from charrnn.text import corpus
@@ -83,18 +83,18 @@ def page(
     True
     """
     if not isinstance(model, CharRNN):
-        raise TypeError(f"model must be a CharRNN, got {type(model).__name__}")
+        raise ArgumentTypeError("model", f"must be a CharRNN, got {type(model).__name__}")
     if title is not None and not isinstance(title, str):
-        raise TypeError(f"title must be a str, got {type(title).__name__}")
+        raise ArgumentTypeError("title", f"must be a str, got {type(title).__name__}")
     if not callable(say):
-        raise TypeError(f"say must be callable, got {say!r}")
+        raise ArgumentTypeError("say", f"must be callable, got {say!r}")
     length = integer("length", length, 1)
     units = None if units is None else integer("units", units, 1)
     stream = corpus.read(data, encoding=encoding, vocabulary=model.vocabulary)
     first = 0 if model.vocabulary.end is None else 1  # END, which stands before the first character
     symbols = stream.indices(0, first + length).astype(np.int32)
     if len(symbols) < 2:
-        raise ValueError("data must have at least 2 characters, for the first one is not predicted")
+        raise ArgumentValueError("data", "must have at least 2 characters, for the first one is not predicted")
     shown, total = len(symbols) - first, len(stream) - first
     if shown < total:
         say(f"shown are the first {shown:,} of {total:,} characters; a greater length shows more")

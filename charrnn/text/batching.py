@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.errors import integer
+from charrnn.errors import ArgumentValueError, integer
 from charrnn.text import corpus
 
 #: Documents that are handled at once.
@@ -103,8 +103,8 @@ def _order(stream: corpus.Corpus, rng: np.random.Generator | None) -> np.ndarray
         copies += more > (0.5 if rng is None else rng.random(len(more)))
         order = np.repeat(order, copies.astype(np.int64))
         if not len(order):
-            raise ValueError(
-                f"weights must be numbers of copies, at least 1 in an epoch, got {stream.weights.sum():g} in all"
+            raise ArgumentValueError(
+                "weights", f"must be numbers of copies, at least 1 in an epoch, got {stream.weights.sum():g} in all"
             )
     if rng is not None:
         rng.shuffle(order)
@@ -113,8 +113,8 @@ def _order(stream: corpus.Corpus, rng: np.random.Generator | None) -> np.ndarray
 
 def _check_batch_size(batch_size: int, predictions: int) -> None:
     if batch_size > predictions:
-        raise ValueError(
-            f"batch_size must be from 1 to {predictions}, the number of characters to predict, got {batch_size}"
+        raise ArgumentValueError(
+            "batch_size", f"must be from 1 to {predictions}, the number of characters to predict, got {batch_size}"
         )
 
 

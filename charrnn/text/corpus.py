@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from charrnn.errors import choice
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, choice
 from charrnn.text.blocks import END_BLOCK, Tracker, document_blocks, line_blocks
 from charrnn.text.decoding import code_point_blocks, code_points, codec_name, file_blocks, gathered, mapped, text_of
 from charrnn.text.documents import Cut, Documents, checked_weights
@@ -232,7 +232,7 @@ def read(
     reading = _Reading(vocabulary, reserve, UnknownCharacters() if unknown == "skip" else None)
     if isinstance(data, os.PathLike):
         if weights is not None:
-            raise ValueError("weights must come with documents, got a text")
+            raise ArgumentValueError("weights", "must come with documents, got a text")
         codec, source = codec_name(encoding), Source(os.fsdecode(data))
         with source.open() as file:
             if codec != "iso8859-1":
@@ -242,12 +242,12 @@ def read(
             )
     if isinstance(data, (str, bytes, bytearray, memoryview)):
         if weights is not None:
-            raise ValueError("weights must come with documents, got a text")
+            raise ArgumentValueError("weights", "must come with documents, got a text")
         warn_of_name(data, name)
         return reading.text(code_point_blocks(data if isinstance(data, str) else bytes(data)), name)
     if vocabulary is not None and vocabulary.end is None:
         _check_iterable(data, name)
-        raise ValueError(f"{name} must be a single text, as the model's vocabulary has no END, got documents")
+        raise ArgumentValueError(name, "must be a single text, as the model's vocabulary has no END, got documents")
     return reading.documents(data, name, None if weights is None else checked_weights(weights))
 
 
@@ -309,7 +309,7 @@ class _Reading:
 
             corpus = self._encoded(tracker, tracker.place, names)
         if corpus.num_documents == 0:
-            raise ValueError(f"{name} must have at least 1 document, got none")
+            raise ArgumentValueError(name, "must have at least 1 document, got none")
         corpus.cut = cut
         corpus.weights = _weights(corpus, weights if self.weights is None else np.array(self.weights))
         return corpus
@@ -327,15 +327,15 @@ class _Reading:
     def _label_point(self, label: str) -> int:
         if self.vocabulary is not None and label not in self.labels:
             known = ", ".join(map(repr, self.vocabulary.labels)) or "none"
-            raise ValueError(f"label must be one of the model's, {known}, got {label!r}")
+            raise ArgumentValueError("label", f"must be one of the model's, {known}, got {label!r}")
         return END_POINT + 1 + self.labels.setdefault(label, len(self.labels))
 
     def _numbered(self, blocks: Iterable[np.ndarray], name: str) -> Corpus:
         points, encoded, dtype = number(blocks)
         characters = np.union1d(points[points < END_POINT], self.reserve)
         if not (points < END_POINT).any():
-            raise ValueError(
-                f"{name} must have at least 1 document, got none" if len(encoded) == 1 else f"{name} has no characters"
+            raise ArgumentValueError(
+                name, "must have at least 1 document, got none" if len(encoded) == 1 else "has no characters"
             )
         labels = sorted(self.labels)
         vocabulary = Vocabulary(text_of(characters), end=bool((points == END_POINT).any()), labels=labels)
@@ -365,17 +365,19 @@ def _check_iterable(data: Any, name: str) -> None:
     """Refuse what is no set of documents, or iterates over something else."""
     kind = type(data).__name__
     if isinstance(data, Mapping):
-        raise TypeError(
-            f"{name} must be str, bytes, a path or an iterable of str, got a {kind}: pass its documents, as "
-            "list(data) or list(data.values())"
+        raise ArgumentTypeError(
+            name,
+            f"must be str, bytes, a path or an iterable of str, got a {kind}: pass its documents, as "
+            "list(data) or list(data.values())",
         )
     if hasattr(data, "columns") and hasattr(data, "__getitem__"):
-        raise TypeError(
-            f"{name} must be str, bytes, a path or an iterable of str, got a {kind}: pass the column of the texts, "
-            "as data['text']"
+        raise ArgumentTypeError(
+            name,
+            f"must be str, bytes, a path or an iterable of str, got a {kind}: pass the column of the texts, "
+            "as data['text']",
         )
     if not isinstance(data, Iterable):
-        raise TypeError(f"{name} must be str, bytes, a path or an iterable of str, got {kind}")
+        raise ArgumentTypeError(name, f"must be str, bytes, a path or an iterable of str, got {kind}")
 
 
 def _documents(data: Any, name: str) -> Iterator[tuple[str | None, str]]:
@@ -410,7 +412,9 @@ def _weights(corpus: Corpus, weights: np.ndarray | None) -> np.ndarray | None:
     if weights is None:
         return None
     if len(weights) != corpus.num_documents:
-        raise ValueError(f"weights must be one for each of {corpus.num_documents} documents, got {len(weights)}")
+        raise ArgumentValueError(
+            "weights", f"must be one for each of {corpus.num_documents} documents, got {len(weights)}"
+        )
     if not weights.any():
-        raise ValueError("weights must not all be 0")
+        raise ArgumentValueError("weights", "must not all be 0")
     return weights

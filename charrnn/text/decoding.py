@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from charrnn.errors import ArgumentTypeError, ArgumentValueError
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -53,12 +55,12 @@ def text_of(points: np.ndarray) -> str:
 def codec_name(encoding: str) -> str:
     """The name under which Python knows a text encoding, that with a byte-order mark for UTF-8."""
     if not isinstance(encoding, str):
-        raise TypeError(f"encoding must be a str, got {type(encoding).__name__}")
+        raise ArgumentTypeError("encoding", f"must be a str, got {type(encoding).__name__}")
     try:
         # Unlike codecs.lookup this refuses the codecs that are not for text, as base64.
         codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), encoding).encoding).name
     except (LookupError, ValueError):
-        raise ValueError(f"encoding must be one that Python knows, as 'utf-8', got {encoding!r}") from None
+        raise ArgumentValueError("encoding", f"must be one that Python knows, as 'utf-8', got {encoding!r}") from None
     return "utf-8-sig" if codec == "utf-8" else codec
 
 
@@ -81,8 +83,8 @@ def file_texts(file: BinaryIO, codec: str, name: str) -> Iterator[str]:
                 offset = num_bytes - len(error.object) + error.start
                 reason = f"byte 0x{error.object[error.start]:02x} at offset {offset} ({error.reason})"
             encoding = codec.removesuffix("-sig")
-            raise ValueError(
-                f"{name} must be in {encoding}, got {reason}; give its encoding{mark}, or pass its bytes"
+            raise ArgumentValueError(
+                name, f"must be in {encoding}, got {reason}; give its encoding{mark}, or pass its bytes"
             ) from None
         yield text
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from charrnn.errors import number
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, number
 from charrnn.text.decoding import codec_name, file_texts
 from charrnn.text.sources import Source
 from charrnn.text.tables import KINDS, Column, rows
@@ -49,19 +49,21 @@ class Cut:
 
     def __post_init__(self) -> None:
         if self.separator is not None and not (isinstance(self.separator, str) and self.separator):
-            raise ValueError(f"separator must be a str of at least 1 character, got {self.separator!r}")
+            raise ArgumentValueError("separator", f"must be a str of at least 1 character, got {self.separator!r}")
         for name in ("column", "label", "weight"):
             value = getattr(self, name)
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (str, int)):
-                raise TypeError(f"{name} must be the name of a column or its number, got {value!r}")
+                raise ArgumentTypeError(name, f"must be the name of a column or its number, got {value!r}")
             if isinstance(value, int) and value < 0:
-                raise ValueError(f"{name} must be the name of a column or its number from 0, got {value}")
+                raise ArgumentValueError(name, f"must be the name of a column or its number from 0, got {value}")
             if self.column is None:
-                raise ValueError(f"{name} must come with column, that of the texts, got {value!r} alone")
+                raise ArgumentValueError(name, f"must come with column, that of the texts, got {value!r} alone")
             if self.separator is not None:
-                raise ValueError(f"separator must not come with {name}, got {self.separator!r} and {value!r}")
+                raise ArgumentValueError(
+                    "separator", f"must not come with {name}, got {self.separator!r} and {value!r}"
+                )
 
     def as_record(self) -> dict[str, Column]:
         """Give what is not as by default, to be kept in a model file."""
@@ -310,15 +312,15 @@ def documents(
     if isinstance(files, (str, os.PathLike)):
         files = [files]
     if not isinstance(files, Iterable) or isinstance(files, (bytes, bytearray)):
-        raise TypeError(f"files must be a path or an iterable of paths, got {type(files).__name__}")
+        raise ArgumentTypeError("files", f"must be a path or an iterable of paths, got {type(files).__name__}")
     paths = list(files)
     for path in paths:
         if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"files must be paths, got {path!r}")
+            raise ArgumentTypeError("files", f"must be paths, got {path!r}")
     if not paths:
-        raise ValueError("files must be at least 1, got none")
+        raise ArgumentValueError("files", "must be at least 1, got none")
     if weights is not None and weight is not None:
-        raise ValueError("weights must not come with weight, the column that has them")
+        raise ArgumentValueError("weights", "must not come with weight, the column that has them")
     return Documents(
         [os.fsdecode(path) for path in paths],
         Cut(separator, column, label, weight),
@@ -332,10 +334,12 @@ def checked_weights(weights: Iterable[float]) -> np.ndarray:
     try:
         array = np.asarray(weights if isinstance(weights, np.ndarray) else list(weights), np.float64)
     except (TypeError, ValueError):
-        raise TypeError("weights must be an iterable of numbers, one for each document") from None
+        raise ArgumentTypeError("weights", "must be an iterable of numbers, one for each document") from None
     if array.ndim != 1:
-        raise ValueError(f"weights must be a number for each document, got an array of shape {array.shape}")
+        raise ArgumentValueError("weights", f"must be a number for each document, got an array of shape {array.shape}")
     wrong = ~(np.isfinite(array) & (array >= 0))
     if wrong.any():
-        raise ValueError(f"weights must be at least 0, got {array[wrong][0]} at position {int(wrong.argmax())}")
+        raise ArgumentValueError(
+            "weights", f"must be at least 0, got {array[wrong][0]} at position {int(wrong.argmax())}"
+        )
     return array

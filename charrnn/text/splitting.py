@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.errors import number
+from charrnn.errors import ArgumentValueError, number
 from charrnn.text.corpus import BLOCK, Corpus, groups
 
 #: A choice of whole documents may miss the share that was asked for, or what it leaves, by the first factor. Beyond it
@@ -66,9 +66,10 @@ def split(corpus: Corpus, val_fraction: float, seed: int = 0) -> tuple[Corpus, C
     if corpus.vocabulary.end is None:
         cut = int(len(corpus) * (1 - val_fraction))
         if min(cut, len(corpus) - cut) < 2:
-            raise ValueError(
-                "val_fraction must leave at least 2 characters to train on and 2 to "
-                f"validate on, got {val_fraction} of {len(corpus)}"
+            raise ArgumentValueError(
+                "val_fraction",
+                "must leave at least 2 characters to train on and 2 to "
+                f"validate on, got {val_fraction} of {len(corpus)}",
             )
         return tuple(  # type: ignore[return-value]
             Corpus(corpus.vocabulary, codes, corpus.table) for codes in (corpus.codes[:cut], corpus.codes[cut:])
@@ -116,9 +117,10 @@ def _choose(corpus: Corpus, ends: np.ndarray, val_fraction: float, seed: int) ->
     if factor > CUT_FACTOR and min(tail, length - tail) >= LEAST_PART:
         return _Choice(hashes < groups[critical], cut, tail)
     if factor > REFUSED_FACTOR:
-        raise ValueError(
-            f"val_fraction must be near to what whole documents make up, as {without / total:.2g} or "
-            f"{within / total:.2g}, got {val_fraction:g}"
+        raise ArgumentValueError(
+            "val_fraction",
+            f"must be near to what whole documents make up, as {without / total:.2g} or "
+            f"{within / total:.2g}, got {val_fraction:g}",
         )
     return _Choice(hashes < limit, inside[:0], 0)
 

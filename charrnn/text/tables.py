@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from charrnn.errors import ArgumentValueError
+
 #: What a file holds, by the end of its name.
 KINDS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "json", ".ndjson": "json", ".json": "json"}
 
@@ -84,8 +86,8 @@ def _select(
         for i, column in enumerate(columns):
             if isinstance(column, str):
                 if column not in header:
-                    raise ValueError(
-                        f"{name} must have the column {column!r}, got {', '.join(map(repr, header)) or 'none'}"
+                    raise ArgumentValueError(
+                        name, f"must have the column {column!r}, got {', '.join(map(repr, header)) or 'none'}"
                     )
                 places[i] = header.index(column)
     last = max(place for place in places if isinstance(place, int))

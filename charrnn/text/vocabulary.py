@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn.errors import as_array, flag
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, as_array, flag
 from charrnn.text.decoding import code_point_blocks, code_points, gathered, text_of
 from charrnn.text.unknown import UnknownCharacters
 
@@ -77,11 +77,11 @@ class Vocabulary:
     def __init__(self, characters: str | Iterable[str], *, end: bool = False, labels: Iterable[str] = ()) -> None:
         self.characters = _joined(characters)
         if not self.characters:
-            raise ValueError("characters must have at least 1 character, got none")
+            raise ArgumentValueError("characters", "must have at least 1 character, got none")
         self.end = len(self.characters) if flag("end", end) else None
         self.labels = _checked_labels(labels)
         if self.labels and not end:
-            raise ValueError(f"labels must come with end, got {len(self.labels)} without")
+            raise ArgumentValueError("labels", f"must come with end, got {len(self.labels)} without")
         specials = np.arange(END_POINT, END_POINT + end + len(self.labels), dtype=np.int32)
         self.points = np.concatenate([code_points(self.characters), specials])
         size = self.num_inputs = len(self.points)
@@ -92,9 +92,10 @@ class Vocabulary:
         other = self._table[self.points] != np.arange(size)
         if other.any():
             first = int(other.argmax())
-            raise ValueError(
-                f"characters must be distinct, got {self.characters[first]!r} at position "
-                f"{first} and at position {self._table[self.points[first]]}"
+            raise ArgumentValueError(
+                "characters",
+                f"must be distinct, got {self.characters[first]!r} at position "
+                f"{first} and at position {self._table[self.points[first]]}",
             )
 
     def __len__(self) -> int:
@@ -146,7 +147,7 @@ class Vocabulary:
         ValueError: '!' at position 3 of word 1 is not among the model's 3 characters (U+0021 EXCLAMATION MARK, once)
         """
         if not isinstance(text, (str, bytes, bytearray)):
-            raise TypeError(f"{name} must be str or bytes, got {type(text).__name__}")
+            raise ArgumentTypeError(name, f"must be str or bytes, got {type(text).__name__}")
         blocks = self.encode_blocks(code_point_blocks(text), lambda index: f"position {index} of {name}")
         return gathered(blocks, self.dtype)
 
@@ -218,11 +219,11 @@ class Vocabulary:
         """
         indices = as_array("indices", indices)
         if indices.ndim != 1:
-            raise ValueError(f"indices must be one-dimensional, got shape {indices.shape}")
+            raise ArgumentValueError("indices", f"must be one-dimensional, got shape {indices.shape}")
         if indices.size == 0:
             return ""
         if indices.dtype.kind not in "iu":
-            raise TypeError(f"indices must be integers, got {indices.dtype}")
+            raise ArgumentTypeError("indices", f"must be integers, got {indices.dtype}")
         wrong = (indices < 0) | (indices >= len(self.characters))
         if wrong.any():
             position = int(wrong.argmax())
@@ -233,7 +234,7 @@ class Vocabulary:
                 rule = f"not be the label {self.labels[index - len(self)]!r}, which has no character"
             else:
                 rule = f"be from 0 to {len(self.characters) - 1}"
-            raise ValueError(f"indices must {rule}, got {index} at position {position}")
+            raise ArgumentValueError("indices", f"must {rule}, got {index} at position {position}")
         return text_of(self.points[indices])
 
     def _count(self) -> str:
@@ -244,25 +245,25 @@ def _joined(characters: str | Iterable[str]) -> str:
     if isinstance(characters, str):
         return characters
     if not isinstance(characters, Iterable):
-        raise TypeError(f"characters must be a str or an iterable of str, got {type(characters).__name__}")
+        raise ArgumentTypeError("characters", f"must be a str or an iterable of str, got {type(characters).__name__}")
     items = list(characters)
     for position, item in enumerate(items):
         if not isinstance(item, str):
-            raise TypeError(f"characters must be str, got {type(item).__name__} at position {position}")
+            raise ArgumentTypeError("characters", f"must be str, got {type(item).__name__} at position {position}")
         if len(item) != 1:
-            raise ValueError(f"characters must be single characters, got {item!r} at position {position}")
+            raise ArgumentValueError("characters", f"must be single characters, got {item!r} at position {position}")
     return "".join(items)
 
 
 def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
     if isinstance(labels, str) or not isinstance(labels, Iterable):
-        raise TypeError(f"labels must be an iterable of str, got {labels!r}")
+        raise ArgumentTypeError("labels", f"must be an iterable of str, got {labels!r}")
     checked = tuple(labels)
     seen = set()
     for position, label in enumerate(checked):
         if not isinstance(label, str):
-            raise TypeError(f"labels must be str, got {type(label).__name__} at position {position}")
+            raise ArgumentTypeError("labels", f"must be str, got {type(label).__name__} at position {position}")
         if label in seen:
-            raise ValueError(f"labels must be distinct, got {label!r} at position {position} again")
+            raise ArgumentValueError("labels", f"must be distinct, got {label!r} at position {position} again")
         seen.add(label)
     return checked

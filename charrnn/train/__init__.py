@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from charrnn import kernels
-from charrnn.errors import DivergenceError, TrainingInterrupted, flag
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, DivergenceError, TrainingInterrupted, flag
 from charrnn.history import History
 from charrnn.model import CharRNN
 from charrnn.options import declared
@@ -179,7 +179,7 @@ def train(
     began = time.perf_counter()
     flag("progress", progress)
     if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be callable, got {callback!r}")
+        raise ArgumentTypeError("callback", f"must be callable, got {callback!r}")
     surroundings = Surroundings(**{name: arguments[name] for name in declared(Surroundings)})
     base = surroundings.init_from
     given = {name: arguments[name] for name in declared(Settings)}
@@ -188,7 +188,7 @@ def train(
     text = corpus.read(data, encoding=encoding, vocabulary=None if base is None else base.vocabulary)
     vocabulary = text.vocabulary
     if vocabulary.labels:
-        raise ValueError(f"data must be documents without labels, got {len(vocabulary.labels)} labels")
+        raise ArgumentValueError("data", f"must be documents without labels, got {len(vocabulary.labels)} labels")
     given["val_fraction"], training, validation = split_off(text, val_fraction, seed)
     del text  # of documents it is used up
     settings = settle(given, training.epoch_length)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charrnn import files
-from charrnn.errors import integer, number
+from charrnn.errors import ArgumentValueError, integer, number
 from charrnn.history import History
 from charrnn.text import corpus
 from charrnn.train.settings import Settings
@@ -75,11 +75,13 @@ class Checkpoint:
             settings = {**Settings.BEFORE, **record["settings"]}
             parted_alike = all(settings[name] == getattr(run.settings, name) for name in ("val_fraction", "seed"))
             if parted_alike and record["text"] != self.fingerprint:
-                raise ValueError(f"data must be the text that {path} was trained on, got another one")
+                raise ArgumentValueError("data", f"must be the text that {path} was trained on, got another one")
             for name in Settings.KEPT:
                 before, now = settings[name], getattr(run.settings, name)
                 if before != now:
-                    raise ValueError(f"{name} must be {before!r}, as in the training that {path} holds, got {now!r}")
+                    raise ArgumentValueError(
+                        name, f"must be {before!r}, as in the training that {path} holds, got {now!r}"
+                    )
         except (KeyError, TypeError) as error:
             raise files.damaged(path, error) from None
         try:

@@ -232,12 +232,7 @@ class Run:
     def _diverge(self, step: int, how: str) -> None:
         s = self.settings
         self.model._arena[:] = self.best
-        raise DivergenceError(
-            f"training diverged at step {step}: {how}; try a smaller learning_rate (it is {s.learning_rate:g}) or "
-            f"clip_norm (it is {s.clip_norm:g})",
-            step,
-            self.model,
-        )
+        raise DivergenceError(how, step, self.model, {"learning_rate": s.learning_rate, "clip_norm": s.clip_norm})
 
     def _validate(self) -> None:
         """The loss of the validation part, in parallel rows that each read some of what precedes them first."""

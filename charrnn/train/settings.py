@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.errors import file_path, flag, integer, number, output_path
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, file_path, flag, integer, number, output_path
 from charrnn.model import CharRNN
 from charrnn.options import check, option, optional, word
 from charrnn.parameters import CELLS, DTYPES, dtype_name
@@ -166,7 +166,7 @@ def _model(name: str, value: Any) -> CharRNN | None:
         return value
     if isinstance(value, (str, os.PathLike)):
         return CharRNN.load(file_path(name, value))
-    raise TypeError(f"{name} must be a CharRNN or the path of one, got {type(value).__name__}")
+    raise ArgumentTypeError(name, f"must be a CharRNN or the path of one, got {type(value).__name__}")
 
 
 def _unchecked(name: str, value: Any) -> Any:
@@ -211,4 +211,4 @@ class Surroundings:
     def __post_init__(self) -> None:
         check(self)
         if self.resume and self.checkpoint is None:
-            raise ValueError("resume must come with checkpoint, the file to resume from")
+            raise ArgumentValueError("resume", "must come with checkpoint, the file to resume from", other="checkpoint")

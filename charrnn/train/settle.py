@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from charrnn.errors import integer
+from charrnn.errors import ArgumentValueError, integer
 from charrnn.model import CharRNN
 from charrnn.options import declared
 from charrnn.text import corpus
@@ -20,7 +20,8 @@ def as_of_model(given: Mapping[str, Any], model: CharRNN) -> dict[str, Any]:
     own = {name: getattr(model, name) for name in ("cell", "hidden_size", "num_layers", "dtype")}
     for name, value in own.items():
         if given[name] is not None and given[name] != value:
-            raise ValueError(f"{name} must be {value!r}, as of the model in init_from, got {given[name]!r}")
+            said = f"must be {value!r}, as of the model in init_from, got {given[name]!r}"
+            raise ArgumentValueError(name, said, other="init_from")
     return {**given, **own}
 
 
@@ -32,7 +33,9 @@ def split_off(
     By default nothing is validated on where no choice of documents comes near the share.
     """
     if len(text) < 2:
-        raise ValueError(f"text has {len(text)} character{'s' * (len(text) != 1)}; training needs at least 2")
+        raise ArgumentValueError(
+            "text", f"has {len(text)} character{'s' * (len(text) != 1)}; training needs at least 2"
+        )
     seed = integer("seed", seed, 0, 2**64 - 1)
     if val_fraction is not None:
         return val_fraction, *split(text, val_fraction, seed)
@@ -68,8 +71,9 @@ def settle(given: Mapping[str, Any], num_chars: int) -> Settings:
     }
     values = {name: settled(name, chosen.get(name)) for name in options}
     if values["batch_size"] > num_chars:
-        raise ValueError(
-            f"batch_size must be at most {num_chars}, the characters to predict in the text, got {values['batch_size']}"
+        raise ArgumentValueError(
+            "batch_size",
+            f"must be at most {num_chars}, the characters to predict in the text, got {values['batch_size']}",
         )
     values["seq_length"] = min(values["seq_length"], num_chars)
     return Settings(**values)
