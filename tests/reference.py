@@ -298,14 +298,15 @@ def layers_forward(
     dropout_masks: Sequence[Array] | None,
     recurrent_masks: Sequence[Array] | None,
 ) -> tuple[list[Array], Array, Array, list[Array]]:
-    """xs into each layer and the head, ends (T, B) where the input is END, the last state, each layer's states_prev."""
+    """xs into each layer and the head, ends (T, B) where the input is END or a label, the last state, states_prev."""
     V, cell = len(params["head.weight"]), CELLS[cell_name(params)]
+    num_inputs = params["rnn.weight_ih_l0"].shape[1]
     inputs = np.asarray(inputs)
     shape = state_shape(params, inputs.shape[1])
-    ends = np.zeros(inputs.shape, bool) if end is None else inputs == end
+    ends = np.zeros(inputs.shape, bool) if end is None else (inputs == end) | (inputs >= V)
     state = np.zeros(shape) if state is None else np.array(state, np.float64)
     state = state.reshape(cell.S, *shape[-3:])
-    xs, states_prev = [np.eye(V)[inputs]], []
+    xs, states_prev = [np.eye(num_inputs)[inputs]], []
     for layer in range(num_layers(params)):
         mask = 1.0 if recurrent_masks is None else recurrent_masks[layer]
         states, prev = layer_forward(cell, xs[layer], ends, mask, state[:, layer], *layer_params(params, layer))
@@ -318,8 +319,8 @@ def layers_forward(
 def forward(params: Params, inputs: Array, state: Array | None = None, end: int | None = None) -> tuple[Array, Array]:
     """logits (T, B, V) and the state after the last step, for symbols inputs (T, B).
 
-    state is that before the first step, by default zero. Where inputs[t, b] == end, the state of every layer
-    of row b is zero before step t.
+    state is that before the first step, by default zero. Where inputs[t, b] is END or a label, V or more, the state of
+    every layer of row b is zero before step t.
     """
     xs, _, state, _ = layers_forward(params, inputs, state, end, None, None)
     return head_forward(xs[-1], params["head.weight"], params["head.bias"]), state
@@ -339,12 +340,14 @@ def loss_and_grad(
     The given state is a constant. dropout_masks are L arrays (T, B, H) of 0 and 1 / (1 - dropout): a layer's
     multiplies what it hands up, to the next layer or the head, and not what it hands on in time. recurrent_masks are L
     arrays (B, H) of 0 and 1 / (1 - recurrent_dropout): a layer's multiplies h of every step before as it enters W_hh,
-    and not the h that a GRU's z keeps.
+    and not the h that a GRU's z keeps. A target that is a label
+    is END.
     """
     cell = CELLS[cell_name(params)]
     xs, ends, state, states_prev = layers_forward(params, inputs, state, end, dropout_masks, recurrent_masks)
     logits = head_forward(xs[-1], params["head.weight"], params["head.bias"])
     rows, targets = logits.reshape(-1, logits.shape[-1]), np.ravel(targets)
+    targets = targets if end is None else np.where(targets < rows.shape[1], targets, end)
     loss = cross_entropy_forward(rows, targets)
 
     grads = {}
@@ -548,13 +551,18 @@ def filter_probs(
 
 
 def random_params(
-    rng: np.random.Generator, vocab_size: int, hidden_size: int, num_layers: int, cell: str = "rnn"
+    rng: np.random.Generator,
+    vocab_size: int,
+    hidden_size: int,
+    num_layers: int,
+    cell: str = "rnn",
+    num_labels: int = 0,
 ) -> Params:
     """All uniform in +-1 / sqrt(H), as PyTorch begins; in the order of its state_dict."""
     V, H, G = vocab_size, hidden_size, CELLS[cell].G
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in range(num_layers):
-        shapes[f"rnn.weight_ih_l{layer}"] = (G * H, V if layer == 0 else H)
+        shapes[f"rnn.weight_ih_l{layer}"] = (G * H, V + num_labels if layer == 0 else H)
         shapes[f"rnn.weight_hh_l{layer}"] = (G * H, H)
         shapes[f"rnn.bias_ih_l{layer}"] = shapes[f"rnn.bias_hh_l{layer}"] = (G * H,)
     shapes |= {"head.weight": (V, H), "head.bias": (V,)}

@@ -95,9 +95,12 @@ def bits(*arrays) -> bytes:
 # Networks -------------------------------------------------------------------------------------------------------
 
 
-def random_params(rng: np.random.Generator, V: int, H: int, L: int, cell: str = "rnn") -> reference.Params:
+def random_params(
+    rng: np.random.Generator, V: int, H: int, L: int, cell: str = "rnn", num_labels: int = 0
+) -> reference.Params:
     """Weights that bend tanh."""
-    return {name: float32_numbers(1.5 * p) for name, p in reference.random_params(rng, V, H, L, cell).items()}
+    params = reference.random_params(rng, V, H, L, cell, num_labels)
+    return {name: float32_numbers(1.5 * p) for name, p in params.items()}
 
 
 def arena_of(network, params: reference.Params, dtype) -> np.ndarray:
@@ -113,7 +116,8 @@ def params_of(network, arena: np.ndarray) -> reference.Params:
 
 def network_of(kernels: ModuleType, params: reference.Params):
     V, H = params["head.weight"].shape
-    return kernels.Network(V, H, reference.num_layers(params), cell=reference.cell_name(params))
+    num_labels = params["rnn.weight_ih_l0"].shape[1] - V
+    return kernels.Network(V, H, reference.num_layers(params), reference.cell_name(params), num_labels)
 
 
 def padding_of(network) -> np.ndarray:
@@ -669,8 +673,8 @@ class Task:
         return list(reference.chunks(*ring, starts, self.length, self.seq_length))
 
     def document(self, start: int) -> range:
-        """Where its inputs are: END and its characters."""
-        return range(start, start + 1 + int(np.argmax(self.symbols[start + 1 :] == self.end)))
+        """Where its inputs are: END or a label, and its characters."""
+        return range(start, start + 1 + int(np.argmax(self.symbols[start + 1 :] >= self.end)))
 
 
 def text_task(H: int = 9, L: int = 2, B: int = 3, cell: str = "rnn", **settings) -> Task:

@@ -162,9 +162,10 @@ def test_ctrl_c_is_answered_within_a_second_while_sampling_from_a_large_vocabula
         signal.raise_signal(signal.SIGINT)
 
     timer = threading.Timer(0.3, interrupt)
-    symbols = np.zeros(10**6, np.int32)
+    symbols = np.zeros((10**6, 1), np.int32)
+    sampler.begin(np.zeros(0, np.int32), 1)
     with pytest.raises(KeyboardInterrupt):
         timer.start()
-        sampler.draw(*addresses(np.random.default_rng(0)), symbols)
+        sampler.draw(*addresses(np.random.default_rng(0)), symbols, symbols.astype(np.uint8))
     assert raised.is_set()
     assert time.perf_counter() - at[0] < 1

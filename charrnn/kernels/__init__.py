@@ -182,9 +182,16 @@ def get_include() -> str:
 
 
 def Network(
-    vocab_size: int, hidden_size: int, num_layers: int = 1, dtype: npt.DTypeLike = "float32", cell: str = "rnn"
+    vocab_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    dtype: npt.DTypeLike = "float32",
+    cell: str = "rnn",
+    num_labels: int = 0,
 ) -> kernels.Network:
     """The sizes of a network and where its parameters lie in an arena: see its `arena_size` and `views`.
+
+    Labels are symbols of the input beyond the vocabulary, which stand in the place of END before a document.
 
     Examples
     --------
@@ -192,7 +199,7 @@ def Network(
     >>> network.views(np.zeros(network.arena_size, np.float32))["head.weight"].shape
     (65, 128)
     """
-    network: kernels.Network = module(dtype).Network(vocab_size, hidden_size, num_layers, cell)
+    network: kernels.Network = module(dtype).Network(vocab_size, hidden_size, num_layers, cell, num_labels)
     return network
 
 

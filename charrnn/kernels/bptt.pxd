@@ -14,7 +14,10 @@ last two for each chunk back, so that what one writes is still in the cache when
 take a group of chunks between two barriers, and add up chunk by chunk all the same. Each function computes the part of
 one thread between two barriers; parallel.pxd says what that part is.
 
-dropout.pxd says what a step of the training leaves out. Where an input is END, the state before it is zero: its row takes no part in h[t-1] W_hh, nor in its gradients.
+dropout.pxd says what a step of the training leaves out.
+
+Where an input is END or a label, the state before it is zero: its row takes no part in h[t-1] W_hh, nor in its
+gradients. Where a target is a label, it is END: a label stands in the place of END before a document.
 """
 from charrnn.kernels.backward cimport backward
 from charrnn.kernels.forward cimport forward

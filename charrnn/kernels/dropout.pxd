@@ -7,8 +7,8 @@
                                                         steps of a pass (Gal, Ghahramani, 2016), and none of what a cell
                                                         keeps without a product, c or u h[t-1] (Semeniuta et al., 2016)
 
-A mask is 0 with the probability p, and else 1 / (1 - p), which keeps the mean. A hash of the seed, the step, the row and
-the unit says which, so that it is the same whichever thread asks, in every build, and where a training was resumed.
+A mask is 0 with the probability p, and else 1 / (1 - p), which keeps the mean. A hash of the seed, the step, the row
+and the unit says which, so that it is the same whichever thread asks, in every build, and where a training was resumed.
 """
 from libc.stdint cimport uint32_t, uint64_t
 

@@ -19,7 +19,7 @@ from charrnn.kernels.parallel cimport MIN_ROWS_PER_THREAD, num_column_threads, p
 from charrnn.kernels.simd cimport LANES, TILE_ROWS, real
 from charrnn.kernels.softmax cimport mean_loss
 from charrnn.kernels.threads cimport atomic_set, barrier_wait, run_team, seconds_now
-from charrnn.kernels.work cimport Work, gate_rows_stride, memory_rows, pack_parameters, state_rows
+from charrnn.kernels.work cimport Work, as_target, gate_rows_stride, memory_rows, pack_parameters, state_rows
 
 cdef enum:
     # The first-level TLB of a core reaches about so far.
@@ -85,6 +85,8 @@ cdef class Engine:
         check_length("parameters", parameters.shape[0], network.arena_size)
         if gradients is not None:
             check_length("gradients", gradients.shape[0], network.arena_size)
+        if network.num_labels > 0 and end < 0:
+            raise ValueError(f"end must be the index of END where there are labels, got {end}")
         self._set_sizes(network, seq_length, batch_size, gradients is not None, dropout, recurrent_dropout, num_threads)
         check_memory(self.num_bytes, hidden_size=network.hidden_size, num_layers=network.num_layers,
                      batch_size=batch_size, seq_length=seq_length, num_threads=num_threads)
@@ -266,10 +268,12 @@ cdef class Engine:
 
     cdef _load(self, const int[:, ::1] inputs, const int[:, ::1] targets):
         cdef Work *w = &self.work
+        cdef Py_ssize_t i
         w.seq_length = inputs.shape[0]
         memcpy(w.inputs, &inputs[0, 0], w.seq_length * w.batch_size * sizeof(int))
         if targets is not None:
-            memcpy(w.targets, &targets[0, 0], w.seq_length * w.batch_size * sizeof(int))
+            for i in range(w.seq_length * w.batch_size):
+                w.targets[i] = as_target(w, (&targets[0, 0])[i])
 
     cdef _carry(self):
         """The state after the last step becomes the state before the first one."""

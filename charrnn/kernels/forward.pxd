@@ -32,7 +32,7 @@ from charrnn.kernels.work cimport (
 cdef inline const real *rows_without_end(
     Work *w, Part *part, const real *rows, Py_ssize_t stride, Py_ssize_t t
 ) noexcept nogil:
-    """rows (B, stride) with zeros in those whose input at step t is END."""
+    """rows (B, stride) with zeros in those whose input at step t is END or a label."""
     cdef Py_ssize_t b
     cdef bint found = False
     for b in range(part.b0, part.b1):

@@ -160,7 +160,8 @@ def bptt(
     """The mean loss of the targets, its exact gradients by backpropagation through time, and the last state.
 
     Parameters and gradients are arenas of `network` (`network.views` names what is in them). No gradient flows into
-    the state before the first step, nor through an input that is `end`, before which the state is zero.
+    the state before the first step, nor through an input that is `end` or a label, before which the state is zero; a
+    target that is a label counts as `end`.
 
     Returns
     -------
@@ -186,7 +187,7 @@ def bptt(
         raise TypeError(f"network must be a Network of {DTYPE}, as the arrays, got {type(network).__name__}")
     parameters = numbers("parameters", parameters, 1, written=True)
     gradients = numbers("gradients", gradients, 1, written=True)
-    inputs, targets = (indices(name, value, 2, network.vocab_size)
+    inputs, targets = (indices(name, value, 2, network.vocab_size + network.num_labels)
                        for name, value in (("inputs", inputs), ("targets", targets)))
     if inputs.size == 0:
         raise ValueError(f"inputs must have at least one step and one row, got shape {inputs.shape}")

@@ -4,7 +4,7 @@ from libc.string cimport memcpy
 
 from charrnn.kernels.cells cimport gates_of, recurrent_slot
 from charrnn.kernels.head cimport Block
-from charrnn.kernels.network cimport Head, Layer, head_of, layer_of
+from charrnn.kernels.network cimport Head, Layer, head_of, layer_of, num_inputs
 from charrnn.kernels.pack cimport (
     BLOCK_K,
     BLOCK_M,
@@ -24,7 +24,7 @@ from charrnn.kernels.parallel cimport poll
 from charrnn.kernels.product cimport multiply
 from charrnn.kernels.rows cimport add_row, sum_rows, zero_row
 from charrnn.kernels.simd cimport LANES, real, vload, vreal, vsplat, vsum
-from charrnn.kernels.work cimport Work, dz_rows, gate_rows_stride, h_in_rows, output_rows
+from charrnn.kernels.work cimport Work, begins_document, dz_rows, gate_rows_stride, h_in_rows, output_rows
 
 cdef enum:
     # Factors of weight gradients up to this size are read in place: they stay in L1.
@@ -114,10 +114,10 @@ cdef inline void layer_gradients(
 
 
 cdef inline void zero_ends(Work *w, Py_ssize_t first, Py_ssize_t count, real *panels) noexcept nogil:
-    """Zeroes the rows of packed panels whose input is END."""
+    """Zeroes the rows of packed panels whose input is END or a label."""
     cdef Py_ssize_t H = w.sizes.hidden_size, i, column, width
     for i in range(count):
-        if w.inputs[first + i] != w.end:
+        if not begins_document(w, w.inputs[first + i]):
             continue
         column = 0
         while column < H:
@@ -130,7 +130,7 @@ cdef inline void weight_gradients(Work *w, int rank, int threads, Py_ssize_t t0,
     """dweight_hh = sum dz[t]^T.h[t-1], dweight_ih = sum dz[t]^T.x[t], dbias = sum dz[t]: the terms of the steps
     t0 ... t1, added up over the chunks."""
     cdef Py_ssize_t H = w.sizes.hidden_size, ld = w.sizes.stride, N = (t1 - t0) * w.batch_size, zs = gate_rows_stride(w)
-    cdef Py_ssize_t V = w.sizes.vocab_size, l, g, slot
+    cdef Py_ssize_t V = num_inputs(&w.sizes), l, g, slot
     # Of the sums that are no products, some columns: whole cache lines.
     cdef Py_ssize_t line = CACHE_LINE // <Py_ssize_t>sizeof(real)
     cdef Py_ssize_t first = min(H, round_up(H * rank // threads, line))
@@ -168,7 +168,7 @@ cdef inline void sum_by_symbol(
     Py_ssize_t stop,
     const real *dz,             # IN (T, B, dz_stride), from step t0 on
     Py_ssize_t dz_stride,
-    real *sums,                 # OUT (V, gates_stride)
+    real *sums,                 # OUT (V + K, gates_stride)
 ) noexcept nogil:
     """sums[v, first:stop] := those columns of dz, added up over the positions whose input is v; += but for the last
     chunk."""
@@ -177,7 +177,7 @@ cdef inline void sum_by_symbol(
     for j from first <= j < stop by GATHER_COLUMNS:
         width = min(<Py_ssize_t>GATHER_COLUMNS, stop - j)
         if t1 == w.seq_length:
-            for v in range(w.sizes.vocab_size):
+            for v in range(num_inputs(&w.sizes)):
                 zero_row(width, sums + v * stride + j)
         for i in range((t1 - t0) * w.batch_size):
             add_row(width, dz + i * dz_stride + j, sums + inputs[i] * stride + j)

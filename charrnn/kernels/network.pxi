@@ -5,7 +5,7 @@ from charrnn.errors import choice, integer
 from charrnn.system import check_memory
 
 from charrnn.kernels.cells cimport GRU, LSTM, RNN, gates_of
-from charrnn.kernels.network cimport Sizes, layer_size
+from charrnn.kernels.network cimport Sizes, layer_size, num_inputs
 from charrnn.kernels.pack cimport round_up
 from charrnn.kernels.simd cimport real
 
@@ -32,18 +32,21 @@ cdef class Network:
     cdef Sizes sizes
     cdef readonly str cell
 
-    def __init__(self, vocab_size, hidden_size, num_layers, cell="rnn"):
+    def __init__(self, vocab_size, hidden_size, num_layers, cell="rnn", num_labels=0):
         vocab_size = integer("vocab_size", vocab_size, 1)
         hidden_size = integer("hidden_size", hidden_size, 1)
         num_layers = integer("num_layers", num_layers, 1)
         cell = choice("cell", cell, CELLS)
+        num_labels = integer("num_labels", num_labels, 0)
         # Before anything is multiplied that might overflow.
         GH = 1.0 * gates_of(CELLS[cell]) * hidden_size
-        check_memory((vocab_size * (GH + hidden_size) + num_layers * GH * hidden_size) * sizeof(real),
+        inputs = 1.0 * vocab_size + num_labels
+        check_memory((inputs * GH + 1.0 * vocab_size * hidden_size + num_layers * GH * hidden_size) * sizeof(real),
                      vocab_size=vocab_size, hidden_size=hidden_size, num_layers=num_layers)
         self.cell = cell
         self.sizes.cell = CELLS[cell]
         self.sizes.vocab_size = vocab_size
+        self.sizes.num_labels = num_labels
         self.sizes.hidden_size = hidden_size
         self.sizes.num_layers = num_layers
         self.sizes.stride = padded(hidden_size)
@@ -52,6 +55,11 @@ cdef class Network:
     @property
     def vocab_size(self):
         return self.sizes.vocab_size
+
+    @property
+    def num_labels(self):
+        """Symbols of the input beyond the vocabulary, each a row of layer 0's weight_ih."""
+        return self.sizes.num_labels
 
     @property
     def hidden_size(self):
@@ -94,7 +102,7 @@ cdef class Network:
             return arena[at - n * padded(width):at].reshape(n, padded(width))[:, :width]
 
         for l in range(self.sizes.num_layers):
-            views[f"rnn.weight_ih_l{l}"] = rows(V, GH).T if l == 0 else rows(GH, H)
+            views[f"rnn.weight_ih_l{l}"] = rows(num_inputs(&self.sizes), GH).T if l == 0 else rows(GH, H)
             views[f"rnn.weight_hh_l{l}"] = rows(GH, H)
             views[f"rnn.bias_ih_l{l}"] = rows(1, GH)[0]
             views[f"rnn.bias_hh_l{l}"] = rows(1, GH)[0]

@@ -40,8 +40,8 @@ cdef class Sampler(Engine):
     end : int
         The index of END; -1 where there is none.
     length : int
-        Symbols of a text: where there is END the most of them, and a text that has not ended by then is drawn anew; -1 for
-        no bound.
+        Symbols of a text: where there is END the most of them, and a text that has not ended by then is drawn anew; -1
+        for no bound.
     min_length : int
         Where there is END, the least symbols of a text: one that has ended before is drawn anew.
     automaton : charrnn.automaton.Automaton, optional
@@ -54,7 +54,7 @@ cdef class Sampler(Engine):
     cdef const real **bias_rows     # (B)
     cdef Py_ssize_t logits_stride
     cdef Distribution distribution
-    cdef bint sorts                 # whether the distribution asks for the most probable symbols
+    cdef double row_operations      # that a row's next symbol takes, or as long as so many floating-point ones
     cdef uint8_t[::1] _candidates
     cdef double[::1] _cumulative
     cdef uint8_t[::1] allowed           # (V)
@@ -96,7 +96,8 @@ cdef class Sampler(Engine):
         self._cumulative = np.zeros(V)
         self.distribution = Distribution(temperature, top_k, top_p, min_p, <Candidate *>&self._candidates[0],
                                          &self._cumulative[0])
-        self.sorts = is_filtered(V, &self.distribution)
+        # The product that makes the logits, exp and the cumulative sum, and what qsort does.
+        self.row_operations = 2.0 * V * H + 40.0 * V + (30 * V * log2(V) if is_filtered(V, &self.distribution) else 0)
         pack_parameters(w, 0, 1)
         pack(H, V, matrix(head.weight, 1, w.sizes.stride), self.logits_panels)
         for b in range(batch_size):
@@ -151,7 +152,8 @@ cdef class Sampler(Engine):
         self._finish()
 
     def weights(self):
-        """Probabilities up to a factor, (B, V), of the next symbol of each row, after temperature, top_k, top_p and min_p."""
+        """Probabilities up to a factor, (B, V), of the next symbol of each row, after temperature and all that leaves
+        symbols out."""
         cdef Py_ssize_t b, B = self.work.batch_size, V = self.work.sizes.vocab_size
         array = np.empty((B, V), DTYPE)
         cdef real[:, ::1] weights = array
@@ -317,8 +319,6 @@ cdef class Sampler(Engine):
         const uint8_t *allowed,             # IN (V), or NULL where all symbols are
     ) noexcept nogil:
         """A row's logits become weights, the distribution of its next symbol."""
-        cdef double V = self.work.sizes.vocab_size
-        # The product that made them, exp and the cumulative sum, and what qsort does.
-        poll(&self.work, 0, V * (2 * self.work.sizes.hidden_size + 40 + (30 * log2(V) if self.sorts else 0)))
+        poll(&self.work, 0, self.row_operations)
         probability_weights(self.work.sizes.vocab_size, &self.distribution, allowed,
                             self.row_logits + b * self.logits_stride)

@@ -113,7 +113,8 @@ cdef inline void probability_weights(
     cdef bint filtered = is_filtered(vocab_size, d)
     cdef real maximum
     # Bounded, so that 0 times it is 0.
-    cdef real coldness = <real>min(1 / d.temperature if d.temperature > 0 else 0.0, 1e300 if REAL_IS_DOUBLE else 1e37)
+    cdef double bound = 1e300 if REAL_IS_DOUBLE else 1e37
+    cdef real inverse_temperature = <real>min(1 / d.temperature if d.temperature > 0 else 0.0, bound)
     if allowed != NULL:
         for v in range(vocab_size):
             if not allowed[v]:
@@ -135,7 +136,7 @@ cdef inline void probability_weights(
                 candidates += 1
         qsort(d.candidates, candidates, sizeof(Candidate), more_probable_first)
     for v from 0 <= v < vocab_size by LANES:
-        vstore(x + v, vexp((vload(x + v) - maximum) * coldness))
+        vstore(x + v, vexp((vload(x + v) - maximum) * inverse_temperature))
     if allowed != NULL:
         for v in range(vocab_size):
             if not allowed[v]:

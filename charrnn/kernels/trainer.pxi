@@ -20,7 +20,7 @@ from charrnn.kernels.optimizers cimport (
 from charrnn.kernels.simd cimport real
 from charrnn.kernels.softmax cimport mean_loss
 from charrnn.kernels.threads cimport barrier_wait
-from charrnn.kernels.work cimport Work, pack_parameters
+from charrnn.kernels.work cimport Work, as_target, pack_parameters
 
 
 OPTIMIZERS = {"sgd": SGD, "adagrad": ADAGRAD, "rmsprop": RMSPROP, "adam": ADAM}
@@ -215,12 +215,12 @@ cdef class Trainer(Engine):
                     self.find_place(b, position)
                 for t in range(T):
                     w.inputs[t * B + b] = self.symbol(self._at[b])
-                    w.targets[t * B + b] = self.read_on(b)
+                    w.targets[t * B + b] = as_target(w, self.read_on(b))
             else:
                 at = self._starts[b] + position
                 for t in range(T):
                     w.inputs[t * B + b] = self.symbol(at + t)
-                    w.targets[t * B + b] = self.symbol(at + t + 1)
+                    w.targets[t * B + b] = as_target(w, self.symbol(at + t + 1))
         return position + T if position + T < self.length else 0
 
     cdef void find_place(self, Py_ssize_t b, int64_t position) noexcept nogil:

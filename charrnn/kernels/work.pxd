@@ -73,6 +73,19 @@ cdef struct Work:
     void *engine                # the Engine, which keeps the exception that look_at_signals raised
 
 
+# END and labels ----------------------------------------------------------------------------------------------
+
+
+cdef inline bint begins_document(Work *w, int symbol) noexcept nogil:
+    """Whether the state before this input is zero: it is END, or a label, which stands in the place of END."""
+    return w.end >= 0 and (symbol == w.end or symbol >= w.sizes.vocab_size)
+
+
+cdef inline int as_target(Work *w, int symbol) noexcept nogil:
+    """What is to be predicted where this symbol comes next: a label is END."""
+    return symbol if symbol < w.sizes.vocab_size else w.end
+
+
 # Rows of a step ----------------------------------------------------------------------------------------------
 
 
@@ -136,7 +149,7 @@ cdef inline real *recurrent_mask_rows(Work *w, Py_ssize_t layer) noexcept nogil:
 
 
 cdef inline bint is_end(Work *w, Py_ssize_t t, Py_ssize_t b) noexcept nogil:
-    return w.end >= 0 and w.inputs[t * w.batch_size + b] == w.end
+    return begins_document(w, w.inputs[t * w.batch_size + b])
 
 
 # Packed parameters -------------------------------------------------------------------------------------------
