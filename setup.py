@@ -175,7 +175,14 @@ class sources_and_tests(sdist):
 
 setup(
     ext_modules=[
-        Extension("charrnn.kernels.cpu", [f"{KERNELS}/cpu.pyx"], [str(KERNELS)], depends=[f"{KERNELS}/cpu.h"]),
+        Extension(
+            "charrnn.kernels.cpu",
+            [f"{KERNELS}/cpu.pyx"],
+            include_dirs=[str(KERNELS)],
+            depends=[f"{KERNELS}/cpu.h"],
+            extra_compile_args=FLAGS,
+            extra_link_args=LINK_FLAGS,
+        ),
         *(Kernels(level, dtype) for level in BUILDS for dtype in ("float32", "float64")),
     ],
     cmdclass={"build_ext": kernels_build_ext, "sdist": sources_and_tests},
