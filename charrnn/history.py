@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,19 +49,34 @@ class History:
 
     POINTS = 2000
 
+    @property
+    def num_steps(self) -> int:
+        """Steps that are in the history."""
+        return (self.steps[-1] if self.steps else 0) + self.pending_steps
+
+    # Both of the following take effect as a whole or, where Ctrl-C comes in between, not at all.
+
     def add(self, step: int, losses: np.ndarray, learning_rates: np.ndarray, start: float, stop: float) -> None:
-        """The steps after `step`, run from `start` to `stop` seconds."""
-        for i, loss in enumerate(losses.tolist()):
-            self.pending_steps += 1
-            self.pending_loss += loss
-            if self.pending_steps == self.stretch:
-                self.steps.append(step + i + 1)
-                self.losses.append(self.pending_loss / self.stretch)
-                self.times.append(start + (stop - start) * (i + 1) / len(losses))
-                self.learning_rates.append(float(learning_rates[i]))
-                self.pending_steps, self.pending_loss = 0, 0.0
-                if len(self.steps) == self.POINTS:
-                    self._halve()
+        """The steps after `step`, run from `start` to `stop` seconds; those that are there already are left out."""
+        new = copy.copy(self)
+        vars(new).update({name: [*getattr(self, name)] for name in ("steps", "losses", "times", "learning_rates")})
+        for i in range(self.num_steps - step, len(losses)):
+            new.pending_steps += 1
+            new.pending_loss += float(losses[i])
+            if new.pending_steps == new.stretch:
+                new.steps.append(step + i + 1)
+                new.losses.append(new.pending_loss / new.stretch)
+                new.times.append(start + (stop - start) * (i + 1) / len(losses))
+                new.learning_rates.append(float(learning_rates[i]))
+                new.pending_steps, new.pending_loss = 0, 0.0
+                if len(new.steps) == self.POINTS:
+                    new._halve()
+        vars(self).update(vars(new))
+
+    def add_validation(self, step: int, loss: float, seconds: float) -> None:
+        """The loss of the validation part after `step` steps and so many seconds."""
+        lists = {"val_steps": [*self.val_steps, step], "val_losses": [*self.val_losses, loss]}
+        vars(self).update(lists, val_times=[*self.val_times, seconds])
 
     @classmethod
     def from_record(cls, record: Any) -> History:

@@ -209,8 +209,12 @@ def train(
         run.keep_checkpoint(surroundings.checkpoint, surroundings.checkpoint_seconds, resume)
     if kernels.VECTOR_LENGTH == 1:
         warnings.warn(kernels.slow_because(), RuntimeWarning, stacklevel=2)
-    with Progress(progress, epochs=settings.epochs) as bar:
-        return run.train([bar.update] if callback is None else [callback, bar.update])
+    try:
+        with Progress(progress, epochs=settings.epochs) as bar:
+            run.train([bar.update] if callback is None else [callback, bar.update])
+        return model
+    except KeyboardInterrupt:
+        run.interrupted()
 
 
 def _check_memory(settings: Settings, vocab_size: int, num_threads: int) -> None:
@@ -218,8 +222,9 @@ def _check_memory(settings: Settings, vocab_size: int, num_threads: int) -> None
     s = settings
     module = kernels.module(s.dtype)
     network = module.Network(vocab_size, s.hidden_size, s.num_layers, s.cell)
-    # Parameters, gradients, two of the optimizer, and the best parameters so far; their average.
-    arenas = (5 + (s.average > 0)) * network.arena_size * np.dtype(s.dtype).itemsize
+    # Parameters, gradients, two of the optimizer, the best parameters so far, and a snapshot that may become them; the
+    # average.
+    arenas = (6 + (s.average > 0)) * network.arena_size * np.dtype(s.dtype).itemsize
     buffers = module.Trainer.bytes_for(
         network, s.seq_length, s.batch_size, True, s.dropout, s.recurrent_dropout, num_threads
     )

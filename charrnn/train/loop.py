@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from charrnn.scoring import validation_loss
 from charrnn.system import threads_worth
 from charrnn.text.batching import readers
 from charrnn.train.checkpoint import Checkpoint
+from charrnn.train.fallback import DIVERGED_LOSS, Snapshots, how_diverged
 from charrnn.train.report import Report
 from charrnn.train.settings import SCHEDULES, Settings
 
@@ -33,8 +35,6 @@ LOOK_SECONDS = 0.1
 VALIDATIONS = 20
 # At most this share of max_seconds goes to them.
 VALIDATION_SHARE = 0.05
-# Loss of a step, nats per character, beyond which nothing is learned any more; uniform guesses cost log V.
-DIVERGED_LOSS = 1000.0
 
 
 class Run:
@@ -60,7 +60,11 @@ class Run:
         self.history = model.history = History(chars_per_step=settings.batch_size * settings.seq_length)
         self.moments = np.zeros_like(model._arena)
         self.squares = np.zeros_like(model._arena)
-        self.average = model._arena.copy() if settings.average > 0 else None
+        # A model of its own, whose parameters are the average of those of the other.
+        self.averaged = None
+        if settings.average > 0:
+            self.averaged = type(model).from_state_dict(model.vocabulary, model.state_dict())
+        self.average: np.ndarray | None = None if self.averaged is None else self.averaged._arena
         self.trainer: Trainer = model._kernels.Trainer(
             model._network,
             model._arena,
@@ -74,10 +78,16 @@ class Run:
             end=-1 if model.vocabulary.end is None else model.vocabulary.end,
             num_threads=threads_worth(num_threads, 6 * model._arena.size * settings.batch_size * settings.seq_length),
         )
-        self.best = model._arena.copy()
+        self.best: np.ndarray = model._arena.copy()
         self.best_val_loss = math.inf
-        self.kept = began
+        self.snapshots = Snapshots(self.best, len(model.vocabulary), began)
         self.validation_seconds = 0.0
+        self.next_validation = 1.0
+        # The newest call of the kernel: the step before it, its losses and learning rates, the time of its start.
+        self.call: tuple[int, np.ndarray, np.ndarray, float] | None = None
+        self.complete = False
+        # The parameters with which the training ends. They may be others than those that the trainer goes on with.
+        self.handed_out: np.ndarray | None = None
         self.checkpoint: Checkpoint | None = None
         self.read_epoch(0)
         self.steps_per_epoch = self.trainer.steps_left()
@@ -101,62 +111,83 @@ class Run:
 
     # The loop
 
-    def train(self, observers: list[Callable[[Report], Any]]) -> CharRNN:
-        try:
-            self._loop(observers)
-        except KeyboardInterrupt:
-            checkpointed = False
-            try:
-                checkpointed = self.checkpoint is not None and self.trainer.step > 0 and self.checkpoint.save(self)
-            finally:  # an impatient second Ctrl-C does not lose the model
-                self._take_average()
-                raise TrainingInterrupted(self.model, checkpointed) from None
+    def train(self, observers: list[Callable[[Report], Any]]) -> None:
+        """Train the model. Where Ctrl-C ends this, whoever called it calls `interrupted`."""
+        self._loop(observers)
+        self._look_at_parameters()
+        self.complete = True
         if self.checkpoint is not None:
             self.checkpoint.save(self)
-        if self.validation is not None:
-            self.model._arena[:] = self.best
-        else:
-            self._take_average()
-        return self.model
+        self._hand_out(self._outcome())
 
-    def _take_average(self) -> None:
-        """Where no validation says which is better, the average of the parameters is what is handed out."""
-        if self.average is not None:
-            self.model._arena[:] = self.average
+    def interrupted(self) -> NoReturn:
+        """Raise TrainingInterrupted: Ctrl-C came, at whatever line, and the model is to be of use all the same.
+
+        What a step or a validation changes is changed at once, or else again when the training is resumed; so the
+        checkpoint that is saved here is one of a run that nobody interrupted.
+        """
+        checkpointed, cause = False, None
+        try:
+            self._record()
+            if self.handed_out is None and self._how_diverged() is not None:
+                self.handed_out = self.best
+            if self.handed_out is None and self.checkpoint is not None and self.trainer.step > 0:
+                checkpointed = self.checkpoint.save(self)
+        except KeyboardInterrupt:
+            pass  # an impatient second one does not lose the model
+        except Exception as error:
+            cause = error
+        self._hand_out(self._outcome() if self.handed_out is None else self.handed_out)
+        raise TrainingInterrupted(self.model, checkpointed) from cause
+
+    def _outcome(self) -> np.ndarray:
+        """The best parameters by the validations; where none says which are, the average of the parameters."""
+        if self.complete and self.validation is not None:
+            return self.best
+        last: np.ndarray = self.model._arena
+        return last if self.average is None else self.average
+
+    def _hand_out(self, parameters: np.ndarray) -> None:
+        # In this order, for Ctrl-C may come in between: from here on no checkpoint is made of what the model holds.
+        self.handed_out = parameters
+        self.model._arena[:] = parameters
 
     def _loop(self, observers: list[Callable[[Report], Any]]) -> None:
-        next_validation = self._next_validation()
-        rate, steps = 0.0, 1  # steps a second, steps of a call
-        while self._done() < 1:
+        self.next_validation = self._next_validation()
+        rate, steps, done = 0.0, 1, self._done()
+        if self.trainer.step > 0:
+            # A resumed training may have been interrupted before a validation or in it.
+            if self._validation_is_due(done):
+                self._validate()
+        elif done >= 1:
+            self._warn_of_no_time()
+            done = 0.0
+        while done < 1:
             start, step = self.seconds(), self.trainer.step
-            # The last chunk of an epoch may be much shorter than the others, and its rate promise too much.
-            steps = int(min(max(rate * LOOK_SECONDS, 1), 4 * steps, self.total_steps - step))
-            if not math.isinf(self.total_steps):
-                steps = min(steps, max(math.ceil(next_validation * self.total_steps) - step, 1))
-            if self.training.num_documents:
-                steps = min(steps, self.trainer.steps_left())
+            steps = self._steps_of_a_call(steps, rate)
             losses, learning_rates = self._steps(steps, rate)
-            stop = self.seconds()
-            rate = len(losses) / max(stop - start, 1e-9)
-            validated = self._done() >= next_validation or self._done() >= 1
+            rate = len(losses) / max(self.seconds() - start, 1e-9)
+            done = self._done()
+            validated = self._validation_is_due(done)
             if validated:
                 self._validate()
-                next_validation = self._next_validation()
+                done = max(done, self._done())
             elif self.validation is None:
-                self._keep_good()
-            self.training.forget()
+                self.snapshots.look(step, float(losses[0]), self.model._arena, self.trainer.step)
             if self.checkpoint is not None and self.checkpoint.is_due():
+                self._look_at_parameters()
                 self.checkpoint.save(self)
+            self.training.forget()
             report = Report(
                 step=self.trainer.step,
                 epoch=self.trainer.step / self.steps_per_epoch,
                 loss=float(losses.mean()),
                 val_loss=self.history.val_losses[-1] if self.history.val_losses else None,
-                validated=validated and self.validation is not None,
+                validated=validated,
                 learning_rate=float(learning_rates[-1]),
                 chars_per_second=rate * self.history.chars_per_step,
                 seconds=self.seconds(),
-                done=min(self._done(), 1.0),
+                done=min(done, 1.0),
                 model=self.model,
                 settings=self.settings,
                 num_chars=self.num_chars,
@@ -164,6 +195,24 @@ class Run:
             )
             for observe in observers:
                 observe(report)
+
+    def _steps_of_a_call(self, steps: int, rate: float) -> int:
+        """As many as take LOOK_SECONDS, after a call of `steps`; none beyond what comes between two steps."""
+        step = self.trainer.step
+        # The last chunk of an epoch may be much shorter than the others, and its rate promise too much.
+        steps = int(min(max(rate * LOOK_SECONDS, 1), 4 * steps, self.total_steps - step))
+        if not math.isinf(self.total_steps):
+            steps = min(steps, max(math.ceil(self.next_validation * self.total_steps) - step, 1))
+        if self.training.num_documents:
+            steps = min(steps, self.trainer.steps_left())
+        return steps
+
+    def _warn_of_no_time(self) -> None:
+        message = (
+            f"max_seconds, {self.settings.max_seconds:g}, was over before the first step, for to read the data took "
+            f"{self.seconds():.2g} seconds: the model is trained by one step only"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
 
     def seconds(self) -> float:
         return time.perf_counter() - self.began
@@ -177,6 +226,11 @@ class Run:
     def _seconds_to_train(self) -> float:
         last_validation = self.validation_seconds * (1 if self.average is None else 2)
         return max(self.settings.max_seconds - last_validation, 1e-9)
+
+    def _validation_is_due(self, done: float) -> bool:
+        if self.validation is None or self.trainer.step in self.history.val_steps[-1:]:
+            return False
+        return done >= min(self.next_validation, 1)
 
     def _next_validation(self) -> float:
         """The share of the training at which to validate next; by the last one, which a resumed training knows too."""
@@ -195,11 +249,9 @@ class Run:
         step, start = self.trainer.step, self.seconds()
         learning_rates = self._learning_rates(step, steps, rate)
         losses = np.empty(steps)
-        try:
-            self.trainer.train(learning_rates, losses, self._average_shares(step, steps))
-        finally:
-            made = self.trainer.step - step
-            self.history.add(step, losses[:made], learning_rates[:made], start, self.seconds())
+        self.call = step, losses, learning_rates, start
+        made = self.trainer.train(learning_rates, losses, self._average_shares(step, steps))
+        self._record()
         if self.training.num_documents and self.trainer.position == 0:
             self.read_epoch(self.trainer.passes)
         beyond = np.flatnonzero(losses[:made] > DIVERGED_LOSS)
@@ -210,6 +262,13 @@ class Run:
             self._diverge(step + made + 1, f"the loss became {loss:.4g}, the gradient's norm {norm:.4g}")
         return losses, learning_rates
 
+    def _record(self) -> None:
+        """Bring the history to where the trainer is, as far as it is not there yet."""
+        if self.call is not None:
+            step, losses, learning_rates, start = self.call
+            made = self.trainer.step - step
+            self.history.add(step, losses[:made], learning_rates[:made], start, self.seconds())
+
     def _learning_rates(self, step: int, steps: int, rate: float) -> np.ndarray:
         """Of the steps after `step`, when some `rate` of them are made in a second."""
         s = self.settings
@@ -218,6 +277,8 @@ class Run:
             seconds = self.seconds() + np.arange(steps) / max(rate, 1)
             by_time = seconds / self._seconds_to_train()
             begun, made = np.maximum(begun, by_time), np.maximum(made, by_time)
+            if step == 0:
+                begun[0] = 0  # reading may have taken all the time, and even then the first step is to be one
         rising = np.minimum(made / s.warmup, 1) if s.warmup else 1.0
         return s.learning_rate * rising * SCHEDULES[s.schedule](np.minimum(begun, 1))
 
@@ -229,9 +290,9 @@ class Run:
         averaged = self.settings.average * np.arange(step + 1, step + steps + 1, dtype=np.float64)
         return np.asarray(1 / np.maximum(averaged, 1))
 
-    def _diverge(self, step: int, how: str) -> None:
+    def _diverge(self, step: int, how: str) -> NoReturn:
         s = self.settings
-        self.model._arena[:] = self.best
+        self._hand_out(self.best)
         raise DivergenceError(how, step, self.model, {"learning_rate": s.learning_rate, "clip_norm": s.clip_norm})
 
     def _validate(self) -> None:
@@ -240,13 +301,15 @@ class Run:
             return
         start = time.perf_counter()
         loss, parameters = self._validation(self.validation)
-        self.history.val_steps.append(self.trainer.step)
-        self.history.val_losses.append(loss)
-        self.history.val_times.append(self.seconds())
+        if not loss <= DIVERGED_LOSS:
+            self._diverge(self.trainer.step, f"the loss of the validation part became {loss:.4g}")
+        # In this order, for Ctrl-C may come in between: a validation that is not in the history is made again.
         if loss < self.best_val_loss:
-            self.best_val_loss = loss
             self.best[:] = parameters
+            self.best_val_loss = loss
+        self.history.add_validation(self.trainer.step, loss, self.seconds())
         self.validation_seconds = max(self.validation_seconds, time.perf_counter() - start)
+        self.next_validation = self._next_validation()
 
     def _validation(self, validation: corpus.Corpus) -> tuple[float, np.ndarray]:
         """The loss of the parameters, or of their average, and which of the two it is.
@@ -254,23 +317,21 @@ class Run:
         The average is the better one wherever the learning rate has not come to its end; only then are both validated,
         for that takes twice as long.
         """
-        arena = self.model._arena
-        if self.average is None:
-            return validation_loss(self.model, validation, self.num_threads), arena
-        parameters = arena.copy()
-        try:
-            arena[:] = self.average
-            loss = validation_loss(self.model, validation, self.num_threads)
-        finally:
-            arena[:] = parameters
+        if self.averaged is None:
+            return validation_loss(self.model, validation, self.num_threads), self.model._arena
+        loss = validation_loss(self.averaged, validation, self.num_threads)
         if self._done() >= 1:
             last_loss = validation_loss(self.model, validation, self.num_threads)
             if last_loss < loss:
-                return last_loss, arena
-        return loss, self.average
+                return last_loss, self.model._arena
+        return loss, self.averaged._arena
 
-    def _keep_good(self) -> None:
-        """Without a validation part, the parameters to fall back on should the training diverge."""
-        if time.perf_counter() - self.kept > 1:
-            self.kept = time.perf_counter()
-            self.best[:] = self.model._arena
+    def _how_diverged(self) -> str | None:
+        averages = [self.moments, self.squares] if self.average is None else [self.moments, self.squares, self.average]
+        return how_diverged(self.model, self.training, averages, self.num_threads)
+
+    def _look_at_parameters(self) -> None:
+        """Before they are kept."""
+        how = self._how_diverged()
+        if how is not None:
+            self._diverge(self.trainer.step, how)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from charrnn.errors import ArgumentValueError, integer
 from charrnn.model import CharRNN
 from charrnn.options import declared
@@ -76,4 +78,14 @@ def settle(given: Mapping[str, Any], num_chars: int) -> Settings:
             f"must be at most {num_chars}, the characters to predict in the text, got {values['batch_size']}",
         )
     values["seq_length"] = min(values["seq_length"], num_chars)
+    _check_finite(values["dtype"], learning_rate=values["learning_rate"], weight_decay=values["weight_decay"])
     return Settings(**values)
+
+
+def _check_finite(dtype: str, **factors: float) -> None:
+    """Whether what parameters are multiplied by is finite in their own precision."""
+    largest = float(np.finfo(dtype).max)
+    for name, value in factors.items():
+        if value > largest:
+            said = f"must be at most {largest:.4g}, the largest number in {dtype}, got {value}"
+            raise ArgumentValueError(name, said)
