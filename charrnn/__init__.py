@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from charrnn import sklearn as sklearn
     from charrnn import train as train
     from charrnn.errors import DivergenceError, ModelFileError, TrainingInterrupted
+    from charrnn.mixing import Mixture, mixture
     from charrnn.model import CharRNN, Evaluation, load
     from charrnn.text.documents import Documents, documents
     from charrnn.text.vocabulary import Vocabulary
@@ -29,11 +30,13 @@ __all__ = [
     "DivergenceError",
     "Documents",
     "Evaluation",
+    "Mixture",
     "ModelFileError",
     "TrainingInterrupted",
     "Vocabulary",
     "documents",
     "load",
+    "mixture",
 ]
 
 #: The public modules.
@@ -45,11 +48,13 @@ _HOMES = {
     "DivergenceError": "errors",
     "Documents": "text.documents",
     "Evaluation": "model",
+    "Mixture": "mixing",
     "ModelFileError": "errors",
     "TrainingInterrupted": "errors",
     "Vocabulary": "text.vocabulary",
     "documents": "text.documents",
     "load": "model",
+    "mixture": "mixing",
 }
 
 

@@ -6,33 +6,30 @@ Shapes: T time, B batch, V symbols, H hidden units, L layers; G gates, of which 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn import files, hidden, kernels, ranking, sampling, scoring
-from charrnn.errors import ArgumentTypeError, ArgumentValueError, as_array, choice, flag, integer
-from charrnn.options import shows
+from charrnn import files, hidden, kernels
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, as_array, choice, integer
+from charrnn.language import LanguageModel
 from charrnn.parameters import CELLS, as_arrays, check_shapes, dtype_name, initialize, network_of
-from charrnn.sampling import SamplingOptions
 from charrnn.scoring import Evaluation
 from charrnn.system import threads_worth
 from charrnn.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from typing_extensions import Self, Unpack  # known to every type checker, and not imported
+    from typing_extensions import Self  # known to every type checker, and not imported
 
     from charrnn.history import History
-    from charrnn.kernels.kernels import Engine, Network
-    from charrnn.sampling import Keywords, Novel, Rng, Text
-    from charrnn.text import corpus
+    from charrnn.kernels.kernels import Engine, Network, Sampler
 
 __all__ = ["CharRNN", "Evaluation", "load"]
 
 
-class CharRNN:
+class CharRNN(LanguageModel):
     """A character-level recurrent language model: layers of recurrent cells and a softmax over the next character.
 
     Models come from `charrnn.train.train`, `charrnn.load` and `CharRNN.from_state_dict`; the constructor makes an
@@ -194,321 +191,6 @@ class CharRNN:
         """
         return files.load(path, cls)
 
-    # Sampling
-
-    @shows(SamplingOptions)
-    def sample(
-        self,
-        prompt: Text = "",  # type: ignore[assignment]
-        length: int | None = None,
-        *,
-        rng: Rng = None,
-        **options: Unpack[Keywords],
-    ) -> Text:
-        """Draw text that follows a prompt.
-
-        Parameters
-        ----------
-        prompt : str or bytes
-            What comes before, of any length. A model of documents begins a document with it. Otherwise an empty prompt
-            is the beginning of a line where the model knows "\\n", else a zero state. Bytes are read as Latin-1.
-        length : int, optional
-            Characters to draw, 200 by default. Of documents a bound: one that is longer is drawn anew, never cut. By
-            default they have none, and a model that never draws END goes on until Ctrl-C.
-        min_length : int
-            A document that is shorter is drawn anew; in a text without END no stop can come before so many characters.
-        stop : str or several, optional
-            The text ends before the first of them that appears in it, which is drawn but not returned.
-        pattern : str or re.Pattern, optional
-            A regular expression that the whole text matches, as `re.fullmatch` says: a character after which no match
-            can be reached any more, within `length`, has probability 0, and so has END where the text does not match. A
-            text without END ends where it matches and nothing can follow, or at `length`. All of `re` but
-            backreferences, lookbehind, conditions, atomic groups and possessive repetitions.
-        temperature : float
-            Divides the logits: below 1 the probable becomes more probable; 0 takes the most probable, always.
-        top_k : int, optional
-            Draw from the k most probable characters only.
-        top_p : float, optional
-            Draw from the fewest most probable characters whose probabilities add up to at least top_p only
-            (Holtzman et al., "The curious case of neural text degeneration", 2020).
-        min_p : float, optional
-            Draw from the characters only that are at least min_p times as probable as the most probable one (Nguyen et
-            al., "Turning up the heat: min-p sampling for creative and coherent LLM outputs", 2024).
-        rng : int, numpy.random.Generator or numpy.random.RandomState, optional
-            A seed or a generator; by default each call draws anew. Each character takes one uniform double of it, and
-            is the inverse of the cumulative distribution in vocabulary order.
-
-        Returns
-        -------
-        str
-            What follows the prompt, the prompt not included; bytes where the prompt is bytes.
-
-        Raises
-        ------
-        ValueError
-            A character of the prompt is not in the vocabulary, a number is out of its range, there is no text that is
-            as it must be, or no document that ends within `length` was found.
-
-        Examples
-        --------
-        >>> model = charrnn.train.train("hello world")
-        >>> model.sample("hell", 7, temperature=0)
-        'o world'
-        >>> model.sample("hell", stop="r", temperature=0)
-        'o wo'
-        >>> model.sample("hell", pattern="[a-z]{3}", temperature=0)
-        'orw'
-        """
-        text: Text = sampling.sample(self, prompt, SamplingOptions(length, **options), rng)
-        return text
-
-    @shows(SamplingOptions)
-    def stream(
-        self,
-        prompt: Text = "",  # type: ignore[assignment]
-        length: int | None = None,
-        *,
-        rng: Rng = None,
-        **options: Unpack[Keywords],
-    ) -> Iterator[Text]:
-        """The same as `sample`, character by character as they are drawn.
-
-        Examples
-        --------
-        >>> model = charrnn.train.train("hello world")
-        >>> for character in model.stream("hell", 7, temperature=0):
-        ...     print(character, end="")
-        o world
-        """
-        return sampling.stream(self, prompt, SamplingOptions(length, **options), rng)
-
-    @shows(SamplingOptions)
-    def sample_many(
-        self,
-        n: int,
-        length: int | None = None,
-        *,
-        prompt: Text = "",  # type: ignore[assignment]
-        unique: bool = False,
-        novel: Novel | None = None,
-        accept: Callable[[Text], Any] | None = None,
-        max_tries: int | None = None,
-        rng: Rng = None,
-        **options: Unpack[Keywords],
-    ) -> list[Text]:
-        """Draw n texts, many at a time in parallel rows; the other arguments are those of `sample`.
-
-        Each of up to 64 rows draws a text and then begins the next. The generator gives one double to each row that
-        draws, in the order of the rows, step after step. The texts are in the order in which they were begun.
-
-        Parameters
-        ----------
-        n : int
-        unique : bool
-            No two texts are equal.
-        novel : iterable of str, or a path, optional
-            No text, with the prompt before it, is one of these, or a line of this file.
-        accept : callable, optional
-            Only texts for which this is true.
-        max_tries : int, optional
-            Texts to draw at most, those included that are too long or too short; by default 1,000 n + 100,000. Where
-            they are too few, a RuntimeWarning says how many texts were found, and at which rate.
-
-        Returns
-        -------
-        list of n str, or bytes where the prompt is bytes
-
-        Examples
-        --------
-        >>> model = charrnn.train.train(["ann", "bob"])
-        >>> sorted(set(model.sample_many(20, temperature=0.1, rng=0)))
-        ['ann', 'bob']
-        >>> sorted(model.sample_many(2, unique=True, min_p=0.5, rng=0))
-        ['ann', 'bob']
-        """
-        wanted = SamplingOptions(length, **options)
-        return list(sampling.sample_many(self, n, prompt, wanted, rng, unique, novel, accept, max_tries))
-
-    def next_probs(self, prompt: str | bytes = "") -> dict[str, float]:
-        """The probability of each character to be the next one after a prompt.
-
-        Returns
-        -------
-        dict of str to float
-            In vocabulary order; END, where the model has it, under the empty string.
-
-        Examples
-        --------
-        >>> probs = charrnn.train.train("hello world").next_probs("hell")
-        >>> max(probs, key=probs.get)
-        'o'
-        """
-        return sampling.next_probs(self, prompt)
-
-    # Scoring
-
-    def evaluate(self, data: corpus.Data, *, encoding: str = "utf-8") -> Evaluation:
-        """The mean loss over a text, the state carried from its first character to its last.
-
-        Parameters
-        ----------
-        data : str, bytes, os.PathLike, or iterable of str
-            A text or a file, as `charrnn.train.train` takes it, at least 2 characters. An iterable is a set of texts,
-            each from a zero state. For a model of documents each text is a document, whose first character and END
-            are predicted too.
-        encoding : str
-            Of a file.
-
-        Returns
-        -------
-        Evaluation
-
-        Raises
-        ------
-        ValueError
-            A character is not in the vocabulary; the message says which and where.
-
-        Examples
-        --------
-        >>> model = charrnn.train.train("hello world")
-        >>> model.evaluate("hello world").num_chars
-        10
-        """
-        return scoring.evaluate(self, data, encoding)
-
-    @overload
-    def log_prob(self, text: str | bytes) -> npt.NDArray[np.float64]: ...  # type: ignore[overload-overlap]
-    @overload
-    def log_prob(self, text: Iterable[str | bytes]) -> list[npt.NDArray[np.float64]]: ...
-    def log_prob(self, text: Any) -> Any:
-        """The log-probability of each character of a text; to compare texts, compare sums of them, as `score` gives.
-
-        Each is that of a character after the first, given those before it.
-
-        Parameters
-        ----------
-        text : str, bytes, or iterable of str
-            An iterable is scored in parallel rows, each text from a zero state.
-
-        Returns
-        -------
-        ndarray of float64, or a list of one for each text
-            Nats. Length `len(text) - 1`; of a model of documents `len(text) + 1`: the first character and END are
-            predicted too.
-
-        Examples
-        --------
-        >>> model = charrnn.train.train("hello world")
-        >>> bool(model.log_prob("hello").sum() > model.log_prob("hollo").sum())
-        True
-        """
-        return scoring.log_prob(self, text)
-
-    @overload
-    def score(self, texts: str | bytes, *, per_char: bool = False, unknown: str = "error") -> float: ...  # type: ignore[overload-overlap]
-    @overload
-    def score(
-        self, texts: Iterable[str | bytes], *, per_char: bool = False, unknown: str = "error"
-    ) -> npt.NDArray[np.float64]: ...
-    def score(self, texts: Any, *, per_char: bool = False, unknown: str = "error") -> Any:
-        """The log-probability of each text as a whole: the sum of what `log_prob` gives for its characters.
-
-        Texts are read many at a time, on all cores, and from an iterator some thousand at a time.
-
-        Parameters
-        ----------
-        texts : str, bytes, or iterable of them
-            A list, a generator, a NumPy array, a pandas Series or an Arrow array of strings.
-        per_char : bool
-            Divide each score by the number of characters that were predicted. Sums are what compares texts; means
-            say how well the characters of texts of different lengths are predicted.
-        unknown : "error" or "impossible"
-            What a character does that the model does not know: an error, which names all of them, or a score of -inf.
-
-        Returns
-        -------
-        ndarray of float64, (n,), or a float for a single text
-            Nats. Of a model of documents the first character and END are predicted too, so that this is the
-            probability of the document; of a model of a text the first character is given.
-
-        Raises
-        ------
-        ValueError
-            A character is not in the vocabulary, and `unknown` is "error".
-
-        Examples
-        --------
-        >>> model = charrnn.train.train(["anna", "hanna", "johanna"])
-        >>> anna, odd = model.score(["anna", "naan"])
-        >>> bool(anna > odd)
-        True
-        >>> model.score(["anna!"], unknown="impossible")
-        array([-inf])
-        """
-        return ranking.score(self, texts, per_char, unknown)
-
-    def guess_number(self, texts: Any, samples: int = 10_000, rng: Rng = None, *, with_error: bool = False) -> Any:
-        """How many texts are more probable than each of these, estimated from texts that the model draws.
-
-        Parameters
-        ----------
-        texts : str, bytes, or iterable of them
-            As `score` takes them. A text with characters that the model does not know is never guessed: inf.
-        samples : int
-            Texts to draw. The standard error falls with the square root of their number.
-        rng : int, numpy.random.Generator or numpy.random.RandomState, optional
-            As in `sample`.
-        with_error : bool
-            Give the standard error of each number as well.
-
-        Returns
-        -------
-        ndarray of float64, (n,), or a float for a single text
-            The expected number of more probable texts; a text that is more probable than all that were drawn has 0.
-            With `with_error` a tuple of it and the standard errors.
-
-        References
-        ----------
-        Dell'Amico and Filippone, "Monte Carlo strength evaluation: fast and reliable password checking" (2015).
-
-        Examples
-        --------
-        >>> model = charrnn.train.train(["anna", "hanna", "johanna"])
-        >>> usual, odd = model.guess_number(["anna", "naan"], samples=1000, rng=0)
-        >>> bool(usual < odd)
-        True
-        """
-        flag("with_error", with_error)
-        rank = ranking.Ranking(self, samples, rng)
-        numbers, errors = rank.guess_number(ranking.score(self, texts, False, "impossible"))
-        return (numbers, errors) if with_error else numbers
-
-    def percentile(self, texts: Any, samples: int = 10_000, rng: Rng = None) -> Any:
-        """The share of what the model itself draws that is less probable than each of these texts.
-
-        What is odd for the model is a text that is less probable than nearly all that it draws: whoever calls odd what
-        has at most 0.01 here is wrong about one in a hundred of the model's own texts.
-
-        Parameters
-        ----------
-        texts, samples, rng
-            As in `guess_number`.
-
-        Returns
-        -------
-        ndarray of float64, (n,), or a float for a single text
-            From 0 to 1.
-
-        Examples
-        --------
-        >>> model = charrnn.train.train(["anna", "hanna", "johanna"])
-        >>> usual, odd = model.percentile(["anna", "nnnnnnn"], samples=1000, rng=0)
-        >>> bool(usual > 0.1 > odd)
-        True
-        """
-        rank = ranking.Ranking(self, samples, rng)
-        return rank.percentile(ranking.score(self, texts, False, "impossible"))
-
     # Hidden units
 
     def activations(self, text: str | bytes) -> np.ndarray:
@@ -631,6 +313,19 @@ class CharRNN:
             num_threads=threads_worth(num_threads, operations / 5),
         )
         return engine
+
+    def _sampler(self, rows: int, **settings: Any) -> Sampler:
+        sampler: Sampler = self._kernels.Sampler(
+            self._network,
+            self._arena,
+            rows,
+            end=-1 if self.vocabulary.end is None else self.vocabulary.end,
+            **settings,
+        )
+        return sampler
+
+    def _components(self) -> list[tuple[float, CharRNN]]:
+        return [(1.0, self)]
 
     def _symbols(self, name: str, symbols: Any) -> np.ndarray:
         symbols = as_array(name, symbols)

@@ -19,7 +19,7 @@ from charrnn.errors import ArgumentTypeError, choice, flag, integer
 from charrnn.text.decoding import code_points
 
 if TYPE_CHECKING:
-    from charrnn.model import CharRNN
+    from charrnn.language import LanguageModel
     from charrnn.sampling import Rng
 
 #: Characters of texts, and texts, that are encoded and scored at once: a generator may give any number of them.
@@ -29,7 +29,7 @@ TEXTS_AT_ONCE = 1 << 16
 UNKNOWN = ("error", "impossible")
 
 
-def score(model: CharRNN, texts: Any, per_char: bool, unknown: str, num_threads: int | None = None) -> Any:
+def score(model: LanguageModel, texts: Any, per_char: bool, unknown: str, num_threads: int | None = None) -> Any:
     """See `CharRNN.score`."""
     flag("per_char", per_char)
     choice("unknown", unknown, UNKNOWN)
@@ -58,7 +58,7 @@ def score(model: CharRNN, texts: Any, per_char: bool, unknown: str, num_threads:
 
 
 def _scores(
-    model: CharRNN, indices: np.ndarray, lengths: np.ndarray, counted: np.ndarray, num_threads: int | None
+    model: LanguageModel, indices: np.ndarray, lengths: np.ndarray, counted: np.ndarray, num_threads: int | None
 ) -> np.ndarray:
     """The log-probability of each of these texts, whose indices are joined, that is `counted`; 0 of the others."""
     stream, rows = scoring.stream_of(model.vocabulary, indices, lengths)
@@ -111,7 +111,7 @@ def _joined(texts: list[Any], number: int) -> tuple[np.ndarray, np.ndarray]:
     return code_points(joined), np.fromiter(map(len, texts), np.int64, len(texts))
 
 
-def _raise_unknown(model: CharRNN, batches: Iterable[tuple[int, list[Any]]]) -> None:
+def _raise_unknown(model: LanguageModel, batches: Iterable[tuple[int, list[Any]]]) -> None:
     """Raise the error that names all characters of these texts that the model does not know."""
     bounds: list[tuple[int, int]] = []  # (number, first position) of each text
 
@@ -149,7 +149,7 @@ class Ranking:
     rng : int, numpy.random.Generator or numpy.random.RandomState, optional
     """
 
-    def __init__(self, model: CharRNN, samples: int, rng: Rng) -> None:
+    def __init__(self, model: LanguageModel, samples: int, rng: Rng) -> None:
         samples = integer("samples", samples, 1)
         if model.vocabulary.end is None:
             raise ValueError("a rank among texts needs a model of documents, got a model of a text, which has no END")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from charrnn.automaton import Automaton
     from charrnn.kernels.kernels import Sampler
-    from charrnn.model import CharRNN
+    from charrnn.language import LanguageModel
 
     #: Texts that are known: themselves, or a file of them.
     Novel = Iterable[str] | Iterable[bytes] | os.PathLike[str]
@@ -119,7 +119,7 @@ class Keywords(TypedDict, total=False):
     min_p: float | None
 
 
-def sample(model: CharRNN, prompt: str | bytes, options: SamplingOptions, rng: Rng) -> Any:
+def sample(model: LanguageModel, prompt: str | bytes, options: SamplingOptions, rng: Rng) -> Any:
     """See `CharRNN.sample`."""
     drawing, _ = _drawing(model, 1, 1, prompt, options, rng)
     text = next(drawing.texts(MAX_TRIES), None) if _redraws(model, options) else drawing.text()
@@ -131,7 +131,7 @@ def sample(model: CharRNN, prompt: str | bytes, options: SamplingOptions, rng: R
     return _returned(text, prompt)
 
 
-def stream(model: CharRNN, prompt: str | bytes, options: SamplingOptions, rng: Rng) -> Iterator[Any]:
+def stream(model: LanguageModel, prompt: str | bytes, options: SamplingOptions, rng: Rng) -> Iterator[Any]:
     """See `CharRNN.stream`."""
     if _redraws(model, options):  # whether a document is too long or too short is known at its end
         text = sample(model, prompt, options, rng)
@@ -140,14 +140,14 @@ def stream(model: CharRNN, prompt: str | bytes, options: SamplingOptions, rng: R
     return (_returned(character, prompt) for character in drawing.characters(automaton))
 
 
-def _redraws(model: CharRNN, options: SamplingOptions) -> bool:
+def _redraws(model: LanguageModel, options: SamplingOptions) -> bool:
     """Whether a text of a wrong length is drawn anew: a document for which no pattern tells what may come."""
     bounded = options.length is not None or options.min_length > 0
     return bounded and model.vocabulary.end is not None and options.pattern is None
 
 
 def sample_many(
-    model: CharRNN,
+    model: LanguageModel,
     n: int,
     prompt: str | bytes,
     options: SamplingOptions,
@@ -192,7 +192,7 @@ def sample_many(
     return found()
 
 
-def next_probs(model: CharRNN, prompt: str | bytes) -> dict[str, float]:
+def next_probs(model: LanguageModel, prompt: str | bytes) -> dict[str, float]:
     """See `CharRNN.next_probs`."""
     sampler = _sampler(model, 1, SamplingOptions())
     sampler.feed(beginning_of(model, prompt)[:, None])
@@ -202,7 +202,7 @@ def next_probs(model: CharRNN, prompt: str | bytes) -> dict[str, float]:
 
 
 def _drawing(
-    model: CharRNN, rows: int, n: int, prompt: str | bytes, options: SamplingOptions, rng: Rng
+    model: LanguageModel, rows: int, n: int, prompt: str | bytes, options: SamplingOptions, rng: Rng
 ) -> tuple[Drawing, Automaton | None]:
     """n texts, or where n is -1 one after another, that so many rows draw; and what tells them what may come."""
     generator, beginning, vocabulary = bit_generator(rng), beginning_of(model, prompt), model.vocabulary
@@ -231,22 +231,18 @@ def _drawing(
     return Drawing(sampler, rows, vocabulary, stops, generator), automaton
 
 
-def _sampler(model: CharRNN, rows: int, options: SamplingOptions, **settings: Any) -> Sampler:
-    sampler: Sampler = model._kernels.Sampler(
-        model._network,
-        model._arena,
+def _sampler(model: LanguageModel, rows: int, options: SamplingOptions, **settings: Any) -> Sampler:
+    return model._sampler(
         rows,
         temperature=options.temperature,
         top_k=0 if options.top_k is None else options.top_k,
         top_p=1.0 if options.top_p is None else options.top_p,
         min_p=0.0 if options.min_p is None else options.min_p,
-        end=-1 if model.vocabulary.end is None else model.vocabulary.end,
         **settings,
     )
-    return sampler
 
 
-def beginning_of(model: CharRNN, prompt: str | bytes) -> np.ndarray:
+def beginning_of(model: LanguageModel, prompt: str | bytes) -> np.ndarray:
     """The symbols to read from a zero state before those to draw."""
     indices = model.vocabulary.encode(prompt, "the prompt")
     if model.vocabulary.end is not None:

@@ -20,7 +20,7 @@ from charrnn.text.batching import document_rows
 from charrnn.text.decoding import code_point_blocks, gathered
 
 if TYPE_CHECKING:
-    from charrnn.model import CharRNN
+    from charrnn.language import LanguageModel
     from charrnn.text.vocabulary import Vocabulary
 
 #: Ranges of a stream, (start, stop), or an array (n, 2) of them.
@@ -71,7 +71,7 @@ class Evaluation:
         )
 
 
-def evaluate(model: CharRNN, data: corpus.Data, encoding: str) -> Evaluation:
+def evaluate(model: LanguageModel, data: corpus.Data, encoding: str) -> Evaluation:
     """See `CharRNN.evaluate`."""
     stream, rows = _rows(model, data, encoding)
     total, num_chars = _added_up(stream, rows, losses(model, stream, rows))
@@ -80,7 +80,7 @@ def evaluate(model: CharRNN, data: corpus.Data, encoding: str) -> Evaluation:
     return Evaluation(total / num_chars, round(num_chars))
 
 
-def log_prob(model: CharRNN, text: Any) -> Any:
+def log_prob(model: LanguageModel, text: Any) -> Any:
     """See `CharRNN.log_prob`."""
     single = isinstance(text, (str, bytes, bytearray))
     stream, rows = _text_rows(model, [text] if single else _listed("text", text))
@@ -90,7 +90,7 @@ def log_prob(model: CharRNN, text: Any) -> Any:
     return scores[0] if single else scores
 
 
-def validation_loss(model: CharRNN, stream: corpus.Corpus, num_threads: int) -> float:
+def validation_loss(model: LanguageModel, stream: corpus.Corpus, num_threads: int) -> float:
     """Nearly what `evaluate` gives, but of parallel rows that first read WARM_UP characters for the state alone."""
     warm_up = 0
     if model.vocabulary.end is None:
@@ -128,7 +128,7 @@ def _added_up(
 
 
 def losses(
-    model: CharRNN, stream: corpus.Corpus, rows: Rows, num_threads: int | None = None
+    model: LanguageModel, stream: corpus.Corpus, rows: Rows, num_threads: int | None = None
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield (row index, offset, losses in nats): the loss of each symbol of a row except the first, in blocks."""
     for batch, at, found, counts in blocks(model, stream, rows, num_threads):
@@ -138,7 +138,7 @@ def losses(
 
 
 def blocks(
-    model: CharRNN, stream: corpus.Corpus, rows: Rows, num_threads: int | None = None
+    model: LanguageModel, stream: corpus.Corpus, rows: Rows, num_threads: int | None = None
 ) -> Iterator[tuple[np.ndarray, int, np.ndarray, np.ndarray]]:
     """Read rows of a stream side by side and yield (row indices (B,), offset, losses (T, B) in nats, counts (B,)).
 
@@ -184,7 +184,7 @@ def _batch_shape(length: int) -> tuple[int, int]:
     return ROWS << halvings, STEPS >> halvings
 
 
-def _rows(model: CharRNN, data: Any, encoding: str) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
+def _rows(model: LanguageModel, data: Any, encoding: str) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
     """A stream of symbols and the rows of it that are read."""
     if model.vocabulary.end is None and not isinstance(data, (str, bytes, bytearray, memoryview, os.PathLike)):
         return _text_rows(model, _listed("data", data))
@@ -199,7 +199,7 @@ def _document_rows(stream: corpus.Corpus) -> list[tuple[int, int]]:
     return document_rows(stream, min(ROWS, stream.num_documents))
 
 
-def _text_rows(model: CharRNN, texts: list[Any]) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
+def _text_rows(model: LanguageModel, texts: list[Any]) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
     """Like `_rows`, for texts in memory: a row for each text."""
     vocabulary = model.vocabulary
     for i, text in enumerate(texts):

@@ -192,6 +192,12 @@ METHODS = {
         "max_tries": integers(1, none=True),
     },
     "next_probs": {"prompt": PROMPTS},
+    "most_probable": {
+        "n": integers(0),
+        "prompt": PROMPTS,
+        **{name: SAMPLING[name] for name in ("length", "min_length", "pattern")},
+        "max_memory": integers(1 << 20),
+    },
     "evaluate": {"data": [None, 3, object(), "", "h", [], "hex"], "encoding": ENCODINGS},
     "log_prob": {"text": [None, 3, object(), [3], "hex", ["he", "x"]]},
     "score": {"texts": [None, 3, object(), [3]], "per_char": FLAGS, "unknown": words()},
@@ -223,7 +229,7 @@ def test_a_model_refuses_by_name(model, names, book, method, name):
 
 
 def test_every_argument_of_a_model_is_tried():
-    public = {name for name, value in vars(CharRNN).items() if inspect.isfunction(value) and not name.startswith("_")}
+    public = {name for name, _ in inspect.getmembers(CharRNN, inspect.isfunction) if not name.startswith("_")}
     assert public == {*METHODS, "state_dict"}
     for method in METHODS:
         assert inspect.signature(getattr(CharRNN, method)).parameters.keys() == {"self", *METHODS[method]}

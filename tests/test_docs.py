@@ -38,7 +38,7 @@ def public():
             if callable(thing):
                 yield f"{module.__name__}.{name}", thing
             if module is charrnn and inspect.isclass(thing):
-                for method in vars(thing):
+                for method in sorted(set(dir(thing)) - set(dir(Exception))):
                     if not method.startswith("_") and inspect.isroutine(getattr(thing, method)):
                         yield f"charrnn.{name}.{method}", getattr(thing, method)
 

@@ -18,6 +18,7 @@ from charrnn.kernels.sampling cimport (
     any_may_follow,
     draw,
     is_filtered,
+    mix,
     probability_weights,
 )
 from charrnn.kernels.simd cimport real
@@ -48,6 +49,9 @@ cdef class Sampler(Engine):
         What may come, and what makes a text end.
     in_time : bool
         Whether the automaton also forbids what could not end by `length`.
+    partner : Sampler, optional
+        Of as many rows and symbols: what is drawn from are `weight` parts of this one's probabilities and 1 - weight of
+        its. It reads what this one reads, and is no longer used by itself.
     """
     cdef real *logits_panels        # (H, V)
     cdef real *row_logits           # (B, V rounded up)
@@ -62,6 +66,9 @@ cdef class Sampler(Engine):
     cdef Automaton automaton
     cdef uint8_t[::1] allowed_classes   # (C)
     cdef object _automaton
+    cdef Sampler partner
+    cdef bint mixes                     # whether there is one
+    cdef double weight
     # The texts that rows draw: what they begin with, and how many are still to be begun, -1 for any number.
     cdef Py_ssize_t length, min_length, to_begin
     cdef const int[::1] prompt
@@ -87,6 +94,8 @@ cdef class Sampler(Engine):
         Py_ssize_t min_length=0,
         automaton=None,
         bint in_time=False,
+        Sampler partner=None,
+        double weight=1,
     ):
         cdef Work *w = &self.work
         cdef Py_ssize_t V = network.sizes.vocab_size, H = network.sizes.hidden_size, b
@@ -111,6 +120,10 @@ cdef class Sampler(Engine):
         self.last = np.zeros(batch_size, np.int32)
         self.state = np.zeros(batch_size, np.int32)
         self.uniforms = np.zeros(batch_size)
+        if partner is not None:
+            check_length("rows of partner", partner.work.batch_size, batch_size)
+            check_length("symbols of partner", partner.work.sizes.vocab_size, V)
+        self.partner, self.mixes, self.weight = partner, partner is not None, weight
         if automaton is not None:
             self._follow(automaton, length if in_time else -1)
 
@@ -215,7 +228,12 @@ cdef class Sampler(Engine):
     cdef void restart(self, Py_ssize_t b) noexcept nogil:
         self.drawn[b] = -self.prompt.shape[0]
         self.state[b] = 0
+        self.clear_state(b)
+
+    cdef void clear_state(self, Py_ssize_t b) noexcept nogil:
         carry_state(&self.work, b, b + 1, True)
+        if self.mixes:
+            self.partner.clear_state(b)
 
     cdef bint read_inputs(self) noexcept nogil:
         """One step; whether there is any row that has read its prompt."""
@@ -224,7 +242,7 @@ cdef class Sampler(Engine):
         self.advance()
         for b in range(self.work.batch_size):
             if self.busy[b] and self.drawn[b] == 0 and self.prompt.shape[0] == 0:
-                carry_state(&self.work, b, b + 1, True)     # it has read nothing yet
+                self.clear_state(b)     # it has read nothing yet
             if self.busy[b] and self.drawn[b] >= 0:
                 any_draws = True
         return any_draws
@@ -302,16 +320,25 @@ cdef class Sampler(Engine):
 
     cdef void advance(self) noexcept nogil:
         """One step of all rows from work.inputs."""
+        if self.mixes:
+            memcpy(self.partner.work.inputs, self.work.inputs, self.work.batch_size * sizeof(int))
+            self.partner.advance()
         forward(&self.work, 0, 1, 0, 1)
         self.work.steps_before += 1
         carry_state(&self.work, 0, self.work.batch_size, False)
 
     cdef void compute_logits(self) noexcept nogil:
-        """The logits of the next symbol of each row."""
+        """The logits of the next symbol of each row; of a mixture they are log-probabilities."""
         cdef Work *w = &self.work
+        cdef Py_ssize_t b
         multiply(w.batch_size, w.sizes.vocab_size, w.sizes.hidden_size,
                  matrix(state_rows(w, w.sizes.num_layers - 1, 0), w.sizes.stride, 1),
                  packed(w.sizes.hidden_size, self.logits_panels), self.bias_rows, self.row_logits, self.logits_stride)
+        if self.mixes:
+            self.partner.compute_logits()
+            for b in range(w.batch_size):
+                mix(w.sizes.vocab_size, self.weight, self.row_logits + b * self.logits_stride,
+                    self.partner.row_logits + b * self.logits_stride)
 
     cdef void compute_weights(
         self,

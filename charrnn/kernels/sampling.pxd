@@ -7,7 +7,8 @@ al., 2020), then min_p those that are at least so many times as probable as the 
 Among equals the lower index comes first. The symbol is the inverse of the cumulative distribution at u, in vocabulary
 order.
 """
-from libc.math cimport INFINITY
+from libc.float cimport DBL_MIN
+from libc.math cimport INFINITY, log
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport qsort
 
@@ -164,6 +165,30 @@ cdef inline void keep_most_probable(Py_ssize_t candidates, Distribution *d, real
                 break
     for v in range(kept, candidates):
         x[d.candidates[v].symbol] = 0
+
+
+cdef inline double exponentials(Py_ssize_t vocab_size, real *x) noexcept nogil:
+    """x := exp(x - max(x)), with room to the last vector; their sum."""
+    cdef Py_ssize_t v
+    cdef real maximum = largest(vocab_size, x)
+    cdef double total = 0
+    for v from 0 <= v < vocab_size by LANES:
+        vstore(x + v, vexp(vload(x + v) - maximum))
+    for v in range(vocab_size):
+        total += x[v]
+    return total
+
+
+cdef inline void mix(
+    Py_ssize_t vocab_size,
+    double weight,
+    real *x,                    # IN logits, OUT log(weight softmax(x) + (1 - weight) softmax(y)), (V)
+    real *y,                    # IN logits, (V), overwritten
+) noexcept nogil:
+    cdef double a = weight / exponentials(vocab_size, x), b = (1 - weight) / exponentials(vocab_size, y)
+    cdef Py_ssize_t v
+    for v in range(vocab_size):
+        x[v] = <real>log(max(a * x[v] + b * y[v], DBL_MIN))
 
 
 cdef inline int draw(
