@@ -2,6 +2,8 @@
 
 import math
 import os
+import random
+import signal
 import subprocess
 import sys
 import time
@@ -71,7 +73,8 @@ class Tracer:
         if not code.co_filename.startswith(PACKAGE):
             return None
         if event == "call":
-            self.begun = self.begun or code.co_qualname.endswith(".train")
+            # train() has called what is to train the model.
+            self.begun = self.begun or code.co_name == frame.f_back.f_code.co_name == "train"
         elif event == "line" and self.begun:
             self.lines.append((code.co_filename, frame.f_lineno))
             if len(self.lines) - 1 == self.at:
@@ -131,6 +134,32 @@ def test_ctrl_c_at_every_line_leaves_a_model_and_a_checkpoint_of_a_run_that_was_
         resumed = train(data, resume=True, **options_of(twice))
         assert result(resumed) == expected, where
         assert state(twice) == at_the_end, where
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+def test_ctrl_c_at_random_moments_time_and_again_changes_no_bit(tmp_path, every_thread_works):
+    """As a signal, which may come anywhere: also while a kernel runs, or between two operations of one line."""
+    options = SIZES | dict(val_fraction=0.2, epochs=60, checkpoint_seconds=0.01, num_threads=2)
+    expected = result(train(TEXT, checkpoint=tmp_path / "once", **options))
+    rng, interrupted, model = random.Random(0), 0, None
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        while model is None:
+            seconds = 0.002 + 0.05 * rng.random() if interrupted < 40 else 0
+            try:
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+                model = train(TEXT, checkpoint=tmp_path / "twice", resume=True, **options)
+            except KeyboardInterrupt as interrupt:
+                interrupted += 1
+                # Before the first step, or while a checkpoint is read, there is no model yet.
+                assert not isinstance(interrupt, TrainingInterrupted) or finite(interrupt.model)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > 5
+    assert result(model) == expected
+    assert state(tmp_path / "twice") == state(tmp_path / "once")
 
 
 def test_ctrl_c_in_the_last_checkpoint_gives_the_model_of_the_best_validation(checkpoint, monkeypatch):

@@ -59,4 +59,6 @@ class Snapshots:
         if self.snapshot is not None and self.step == step and loss <= self.sane_loss:
             self.best[:] = self.snapshot
         if time.perf_counter() - self.taken > SNAPSHOT_SECONDS:
-            self.snapshot, self.step, self.taken = parameters.copy(), step_now, time.perf_counter()
+            self.snapshot = np.empty_like(parameters) if self.snapshot is None else self.snapshot
+            self.snapshot[:] = parameters
+            self.step, self.taken = step_now, time.perf_counter()
