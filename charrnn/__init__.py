@@ -59,7 +59,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, imported at its first use: the command line is to answer at once, and to answer for what fails."""
+    """Import a public name at its first use: the command line answers at once, and reports what fails to import."""
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOMES:

@@ -27,24 +27,24 @@ from charrnn.text import corpus
 
 __all__ = ["Benchmark", "Row", "Speed", "as_json", "bench", "table"]
 
-#: As many symbols as tiny Shakespeare has.
+#: 65 characters, as many as tiny Shakespeare has.
 CHARACTERS = "".join(map(chr, range(ord("0"), ord("0") + 65)))
-#: Symbols to train on: too many to learn by heart, for a gradient that vanishes has numbers that are slow to multiply.
+#: Symbols to train on: too many to learn by heart, because a vanishing gradient has subnormal numbers, which are slow.
 STREAM = 1 << 20
 LEARNING_RATE = 1e-3
 ADAM = {"optimizer": "adam", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "momentum": 0, "weight_decay": 0}
 CLIPPING = {"clip_norm": 1, "clip_value": math.inf}
 #: Multiplications and additions for each weight that a character meets: forward, and twice as many backward.
 OPERATIONS = {"train": 6, "sample": 2}
-#: Each speed is the median of so many runs.
+#: Each speed is the median of this many runs.
 RUNS = 5
-#: A run may be so many times as long as the one before it: a first step is slow.
+#: A run is at most this many times as long as the one before it, because a first step is slow.
 GROWTH = 8
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured with so many threads; padding counts as no operations, the peak is a core's for each thread.
+    """The speed with a number of threads. Padding counts as no operations; the peak is that of one core per thread.
 
     Examples
     --------
@@ -154,11 +154,11 @@ def bench(
     rows : sequence of Row
         What to measure.
     num_threads : int, optional
-        Training is measured with one thread and with so many; by default with the cores that this process may use.
+        Training is measured with one thread and with this number; by default the cores that this process may use.
     seconds : float
-        To spend on each row and number of threads, greater than 0; a few steps are made in any case.
+        Seconds for each row and number of threads, greater than 0. A few steps are made in any case.
     say : callable
-        Is told of each row before it is measured.
+        Called with a line about each row before it is measured.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def bench(
 
 
 def _threads(row: Row, num_threads: int) -> list[int]:
-    """One and all, or just one where `train` would use no more."""
+    """Return [1, all threads], or [1] if `train` would use no more."""
     if row.task == "sample":
         return [1]
     return sorted({1, threads_worth(num_threads, row.operations_per_char * row.chars_per_step)})
@@ -208,7 +208,7 @@ def _measure(row: Row, num_threads: int, seconds: float, peak: float) -> Speed:
 
 
 def steps_per_second(run: Callable[[int], object], seconds: float) -> float:
-    """The median of RUNS runs, of as many steps each as take its part of the seconds."""
+    """Return the median speed of RUNS runs, which together take about these seconds."""
 
     def timed() -> float:
         start = time.perf_counter()
@@ -222,7 +222,7 @@ def steps_per_second(run: Callable[[int], object], seconds: float) -> float:
 
 
 def _training(row: Row, num_threads: int) -> Callable[[int], None]:
-    """Makes so many steps."""
+    """Return a function that makes a number of training steps."""
     trainer = _trainer(row, num_threads)
 
     def run(steps: int) -> None:
@@ -233,7 +233,7 @@ def _training(row: Row, num_threads: int) -> Callable[[int], None]:
 
 
 def _trainer(row: Row, num_threads: int) -> Any:
-    """As `charrnn.train.train` makes it, its readers side by side in a stream of random symbols."""
+    """Return a trainer like that of `charrnn.train.train`, whose readers stand side by side in random symbols."""
     model = CharRNN(CHARACTERS, cell=row.cell, hidden_size=row.hidden_size, num_layers=row.num_layers)
     trainer = kernels.module("float32").Trainer(
         model._network,
@@ -254,7 +254,7 @@ def _trainer(row: Row, num_threads: int) -> Any:
 
 
 def _sampling(row: Row) -> Callable[[int], object]:
-    """Draws so many characters in each row."""
+    """Return a function that draws a number of characters in each row."""
     model = CharRNN(CHARACTERS, cell=row.cell, hidden_size=row.hidden_size, num_layers=row.num_layers)
     rng = np.random.default_rng(0)
     if row.batch_size == 1:

@@ -1,6 +1,7 @@
 """The package's own exceptions, and the checks of the arguments that users give.
 
-A wrong value is one sentence: its name, the rule, the value. Nothing here knows what the arguments are for.
+The message for a wrong value is one sentence: the argument's name, its rule, the value. Nothing here knows what the
+arguments are for.
 """
 
 from __future__ import annotations
@@ -57,15 +58,15 @@ class ArgumentError(Worded):
 
 
 class ArgumentValueError(ArgumentError, ValueError):
-    """A wrong value."""
+    """An argument has a wrong value."""
 
 
 class ArgumentTypeError(ArgumentError, TypeError):
-    """A value of a wrong type."""
+    """An argument has a value of a wrong type."""
 
 
 class TooLargeError(Worded, ValueError):
-    """What cannot fit in memory.
+    """What an argument asks for does not fit in memory.
 
     Attributes
     ----------
@@ -91,7 +92,7 @@ class TooLargeError(Worded, ValueError):
 
 
 class ModelFileError(ValueError):
-    """A file that is no charrnn model, or a damaged one.
+    """A file is not a charrnn model, or it is damaged.
 
     Examples
     --------
@@ -110,7 +111,7 @@ class DivergenceError(Worded, ArithmeticError):
     step : int
         The step at which it happened.
     model : CharRNN
-        The best model so far. A checkpoint is left as it was before.
+        The best model so far. The checkpoint is the one before the divergence.
 
     Examples
     --------
@@ -140,14 +141,14 @@ class DivergenceError(Worded, ArithmeticError):
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C during training.
+    """Ctrl-C ended a training.
 
     Attributes
     ----------
     model : CharRNN
-        The model as trained so far.
+        The model as it was trained so far.
     checkpointed : bool
-        Whether a checkpoint holds it too.
+        Whether a checkpoint holds this state of the training.
 
     Examples
     --------
@@ -169,7 +170,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 def integer(name: str, value: Any, low: int, high: int | None = sys.maxsize) -> int:
-    """value as an int in low ... high, by default what a C integer holds; TypeError or ValueError otherwise."""
+    """Return value as an int from low to high, by default to the largest C integer."""
     try:
         if isinstance(value, (bool, np.bool_)):  # an index to older versions of NumPy
             raise TypeError
@@ -191,7 +192,7 @@ def number(
     above: bool = False,
     below: bool = False,
 ) -> float:
-    """value as a float in low ... high, without low itself where `above`, without high where `below`."""
+    """Return value as a float from low to high; `above` excludes low itself, `below` excludes high itself."""
     try:
         if isinstance(value, (bool, np.bool_, str, bytes)):
             raise TypeError
@@ -210,7 +211,7 @@ def number(
 
 
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
-    """value, one of these words."""
+    """Return value if it is one of these words."""
     allowed = tuple(allowed)
     if not isinstance(value, str) or value not in allowed:
         raise ArgumentValueError(name, f"must be {' or '.join(map(repr, allowed))}, got {value!r}")
@@ -218,7 +219,7 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
-    """value as an array."""
+    """Return value as an array."""
     try:
         return np.asarray(value)
     except ValueError as error:  # lists of several lengths
@@ -226,14 +227,14 @@ def as_array(name: str, value: Any) -> np.ndarray:
 
 
 def flag(name: str, value: Any) -> bool:
-    """value, True or False."""
+    """Return value if it is True or False."""
     if not isinstance(value, bool):
         raise ArgumentTypeError(name, f"must be True or False, got {value!r}")
     return value
 
 
 def file_path(name: str, value: Any) -> str:
-    """value as a path that the system takes."""
+    """Return value as a path that the operating system accepts."""
     if not isinstance(value, (str, bytes, os.PathLike)):
         raise ArgumentTypeError(name, f"must be a path, got {value!r}")
     path = os.fsdecode(value)
@@ -243,7 +244,7 @@ def file_path(name: str, value: Any) -> str:
 
 
 def output_path(name: str, value: Any) -> Path:
-    """value as the path of a file that can be written, as far as can be known before the work that is to go into it."""
+    """Return value as the path of a file that can be written, as far as that is known before the work begins."""
     path = Path(file_path(name, value))
     if path.is_dir():
         raise ArgumentValueError(name, f"must be a file, got the folder {path}")

@@ -56,7 +56,7 @@ def load(path: str | os.PathLike[str], kind: type[Model]) -> Model:
 
 
 def describe(model: CharRNN) -> dict[str, Any]:
-    """The record of a model."""
+    """Return the record of a model."""
     return {
         "kind": "model",
         "characters": [ord(character) for character in model.vocabulary.characters],
@@ -80,14 +80,14 @@ def build(
         raise damaged(path, error) from None
     for key, value in describe(model).items():
         said = record.get(key)
-        # As JSON: there true is not 1, nor 1.0.
+        # They are compared as JSON, in which true, 1 and 1.0 are three different values.
         if key != "kind" and json.dumps(said) != json.dumps(value):
             raise damaged(path, f"its record says {key} {reprlib.repr(said)}, its arrays {reprlib.repr(value)}")
     return model
 
 
 def damaged(path: str | os.PathLike[str], reason: Exception | str) -> ModelFileError:
-    """The error for a file of ours that is not as it was written."""
+    """Return the error for a charrnn file that is not as it was written."""
     if isinstance(reason, KeyError):
         reason = f"it lacks {reason}"
     text = str(reason)
@@ -95,7 +95,7 @@ def damaged(path: str | os.PathLike[str], reason: Exception | str) -> ModelFileE
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays, of finite numbers of one type, and the record of a file of this kind."""
+    """Read a file of this kind: its arrays, all of finite numbers of one type, and its record."""
     from safetensors import SafetensorError, safe_open
 
     path = file_path("path", path)
@@ -131,7 +131,7 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
 
 
 def _parse(text: str, values: int) -> Any:
-    """A JSON value of at most so many values: as objects they may take thirty times the text's memory."""
+    """Parse JSON of at most this many values: as Python objects they may take thirty times the text's memory."""
     if sum(map(text.count, ",:[{")) > values:
         raise ValueError(f"its record has more than {values} values")
     return json.loads(text)
@@ -157,9 +157,9 @@ def _check_record(path: str | os.PathLike[str], record: Any, kind: str) -> None:
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], record: dict[str, Any]) -> None:
-    """Write these arrays, of one number type, and this record; a failure at any moment leaves what was there before.
+    """Write arrays of one number type and a record; a failure at any moment leaves the file that was there before.
 
-    What is at `path` and no file, a pipe or /dev/null, is written to as it is. Memory is taken for one array at a time.
+    A pipe or a device such as /dev/null at `path` is written to as it is. Memory is taken for one array at a time.
     """
     header: dict[str, Any] = {
         "__metadata__": {RECORD: json.dumps({"format_version": FORMAT_VERSION, **record}, allow_nan=False)}
@@ -170,7 +170,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], recor
         header[name] = {"dtype": DTYPES[array.dtype.name], "shape": array.shape, "data_offsets": (start, end)}
     content = json.dumps(header).encode()
     content += b" " * (-len(content) % 8)
-    # A link stays one.
+    # The file that a link points to is replaced, not the link.
     path = Path(os.path.realpath(file_path("path", path)))
     replaced = not path.exists() or path.is_file()
     with _replacement(path) if replaced else open(path, "wb") as file:
@@ -181,7 +181,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], recor
 
 @contextlib.contextmanager
 def _replacement(path: Path) -> Iterator[Any]:
-    """A file that takes the place of that at `path` once it is whole and on the disk."""
+    """Open a temporary file that replaces the one at `path` once it is complete and on the disk."""
     temporary = path.with_name(f".{path.name[:100]}.{os.urandom(8).hex()}.part")
     try:
         with open(temporary, "xb") as file:
@@ -213,7 +213,7 @@ def _sync(descriptor: int) -> None:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove what processes that were killed while they wrote to `path` have left beside it."""
+    """Remove the temporary files of processes that were killed while they wrote to `path`."""
     path = Path(os.path.realpath(path))
     for leftover in path.parent.glob(f".{glob.escape(path.name[:100])}.{'[0-9a-f]' * 16}.part"):
         with contextlib.suppress(OSError):
@@ -223,7 +223,10 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
 
 
 def _lock(file: Any) -> None:
-    """Hold a file while it is open; OSError where another process does. Windows removes no open file, lock or not."""
+    """Lock an open file; OSError if another process holds it.
+
+    Windows has no such lock and needs none: it refuses to remove a file that is open.
+    """
     with contextlib.suppress(ImportError):
         import fcntl
 
@@ -231,7 +234,7 @@ def _lock(file: Any) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in this folder last through a loss of power, where the system can."""
+    """Make a rename in this folder survive a loss of power, on systems that can."""
     if os.name == "nt":
         return
     with contextlib.suppress(OSError):  # a folder that cannot be read, or a file system that cannot

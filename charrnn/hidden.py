@@ -1,4 +1,4 @@
-"""Hidden units: what a model has in its state after each character of a text.
+"""Hidden units: the state of a model after each character of a text.
 
 `forward` gives the state after its last step only; here that of every step is found, in about twice the time of
 reading the text once. T steps, V symbols, L layers, H hidden units.
@@ -26,7 +26,7 @@ def activations(model: CharRNN, text: str | bytes) -> np.ndarray:
 
 
 def blocks(model: CharRNN, symbols: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(logits (T, V), state before the first step) of each block of about sqrt(n) of these n symbols."""
+    """Read n symbols in blocks of about sqrt(n); yield the logits (T, V) of each and the state before it."""
     length, state = _block_length(symbols), None
     for at in range(0, len(symbols), length):
         logits, after = model.forward(symbols[at : at + length, None], state)
@@ -35,10 +35,10 @@ def blocks(model: CharRNN, symbols: np.ndarray) -> Iterator[tuple[np.ndarray, np
 
 
 def units(model: CharRNN, symbols: np.ndarray, states: list[np.ndarray]) -> np.ndarray:
-    """h of all layers (n, L H) after each symbol, of the states before the blocks.
+    """Return h of all layers (n, L H) after each of n symbols, given the states before the blocks.
 
-    All blocks are read once more, side by side, a step a call: that is sqrt(n) calls. A state may have more parts than
-    h, and then h is the first.
+    All blocks are read once more, side by side, one step in each call: that takes sqrt(n) calls. The state of an LSTM
+    has c behind h, which is not returned.
     """
     length, (L, H) = _block_length(symbols), (model.num_layers, model.hidden_size)
     if not states:

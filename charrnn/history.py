@@ -1,4 +1,4 @@
-"""History: how a training went. It knows neither the model nor the training, but only their numbers."""
+"""History: the losses and times of a training, as numbers. It knows neither the model nor the training."""
 
 from __future__ import annotations
 

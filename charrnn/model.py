@@ -1,4 +1,7 @@
-"""CharRNN: a trained model, to sample, score, save and take apart.
+"""CharRNN: what a model is, and by one line each what can be done with it.
+
+The file is long by its docstrings, which are the contract of one class. How text is drawn, scored and taken apart is
+said in sampling.py, scoring.py, ranking.py and hidden.py, which know the class by its attributes only.
 
 Shapes: T time, B batch, V symbols, H hidden units, L layers; G gates, of which "rnn" has 1, "gru" 3, "lstm" 4.
 """
@@ -38,18 +41,20 @@ class CharRNN(LanguageModel):
     Parameters
     ----------
     vocabulary : Vocabulary or str
-        The symbols; a str is the characters in index order.
+        The symbols. A str is the characters in index order.
     cell : "rnn", "gru" or "lstm"
         The tanh RNN, gated recurrent unit or long short-term memory of PyTorch's equations.
     hidden_size : int
-        Hidden units of a layer, H.
+        Number of hidden units in each layer, H.
     num_layers : int
-        Layers, L.
+        Number of layers, L.
     dtype : "float32" or "float64"
+        Precision of all numbers.
     seed : int
-        Of the initial parameters: uniform in +-1/sqrt(H), as PyTorch's, but for `rnn.weight_ih_l0`. Its input is one
-        symbol of V, not H units of about 1, and what it adds to a unit's input is to matter beside them: it is uniform
-        in +-H/32 of a tanh RNN, kept between 1 and 8, and in +-H/200 of a GRU or an LSTM, kept between 1 and 2.5.
+        Random seed of the initial parameters. They are uniform in +-1/sqrt(H), as PyTorch's, except
+        `rnn.weight_ih_l0`: its input is one symbol of V instead of H units of about 1, and would hardly matter beside
+        them. It is uniform in +-H/32 for a tanh RNN, bounded by 1 and 8, and in +-H/200 for a GRU or an LSTM, bounded
+        by 1 and 2.5.
 
     Attributes
     ----------
@@ -83,7 +88,7 @@ class CharRNN(LanguageModel):
     def _lay_out(
         self, vocabulary: Vocabulary | str, cell: str, hidden_size: int, num_layers: int, dtype: npt.DTypeLike
     ) -> None:
-        """What there is to know before memory is taken."""
+        """Set all attributes that need no memory for the parameters."""
         self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
         self.cell = choice("cell", cell, CELLS)
         self.hidden_size = integer("hidden_size", hidden_size, 1)
@@ -120,7 +125,8 @@ class CharRNN(LanguageModel):
     def state_dict(self) -> dict[str, np.ndarray]:
         """The parameters under PyTorch's names and in its shapes.
 
-        The arrays share the model's memory: to change one changes the model, as in PyTorch. Copy what is to stay.
+        The arrays share the model's memory, as in PyTorch: changing one changes the model. Copy arrays that must not
+        change with it.
 
         Returns
         -------
@@ -144,14 +150,14 @@ class CharRNN(LanguageModel):
         Parameters
         ----------
         vocabulary : Vocabulary or str
-            The symbols; a str is the characters in index order, and where the arrays have one symbol more, that is END.
+            The symbols. A str is the characters in index order; if the arrays have one symbol more, that one is END.
         state_dict : mapping of str to array
-            As `state_dict` gives it; PyTorch tensors will do. Copied.
+            The arrays that `state_dict` gives, or PyTorch tensors of these names. They are copied.
 
         Raises
         ------
         ValueError
-            A name is missing or unknown, or a shape does not fit the others; the message names it.
+            A name is missing or unknown, or a shape does not fit the other shapes. The message names the array.
 
         Examples
         --------
@@ -199,17 +205,17 @@ class CharRNN(LanguageModel):
         Parameters
         ----------
         text : str or bytes
-            Of any length. Bytes are read as Latin-1.
+            A text of any length. Bytes are read as Latin-1.
 
         Returns
         -------
         ndarray, (len(text), L * H)
-            Of the model's dtype; the units of layer 0 first. Unit j of layer l is column `l * hidden_size + j`.
+            Unit j of layer l is column `l * hidden_size + j`. The dtype is the model's.
 
         Raises
         ------
         ValueError
-            A character is not in the vocabulary; the message says which and where.
+            A character is not in the vocabulary. The message says which one it is, and where it stands.
 
         Examples
         --------
@@ -219,7 +225,7 @@ class CharRNN(LanguageModel):
         """
         return hidden.activations(self, text)
 
-    # Loops of one's own
+    # Training loops outside of this package
 
     def forward(self, inputs: npt.ArrayLike, state: npt.ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Logits of the symbol after each input.
@@ -227,9 +233,9 @@ class CharRNN(LanguageModel):
         Parameters
         ----------
         inputs : array of int, (T, B)
-            Indices of symbols. Where one is END, the state before it is zero.
+            Indices of symbols. The state before END, the symbol between two documents, is zero.
         state : array, (L, B, H), optional
-            The hidden state before the first step; zero by default. Of "lstm" (2, L, B, H): its h, then its c.
+            The hidden state before the first step; zero by default. An "lstm" has (2, L, B, H): h, then c.
 
         Returns
         -------
@@ -258,7 +264,7 @@ class CharRNN(LanguageModel):
         Parameters
         ----------
         inputs, targets : array of int, (T, B)
-            Indices of symbols; targets are what follows the inputs.
+            Indices of symbols. Each target is the symbol that follows its input.
         state : array, (L, B, H) or (2, L, B, H), optional
             The hidden state before the first step, see `forward`; zero by default. No gradient flows into it.
 
@@ -267,7 +273,7 @@ class CharRNN(LanguageModel):
         loss : float
             Nats per character.
         grads : dict of str to ndarray
-            Under the names and in the shapes of `state_dict`.
+            A gradient for each array of `state_dict`, under the same name and in the same shape.
         state : ndarray, (L, B, H) or (2, L, B, H)
             The hidden state after the last step.
 
@@ -309,7 +315,7 @@ class CharRNN(LanguageModel):
             batch_size,
             end=-1 if self.vocabulary.end is None else self.vocabulary.end,
             gradients=gradients,
-            # Each call starts its threads anew.
+            # Every call starts threads of its own, which takes a part of the time that they save.
             num_threads=threads_worth(num_threads, operations / 5),
         )
         return engine
@@ -365,15 +371,15 @@ def load(path: str | os.PathLike[str]) -> CharRNN:
     Raises
     ------
     ModelFileError
-        The file is no charrnn model, or it is damaged; the message says what is wrong with it.
+        The file is not a charrnn model, or it is damaged. The message says what is wrong with it.
     OSError
         The file cannot be read.
 
     Notes
     -----
-    No file, whoever made it, does anything but become a model or raise this error: nothing in it is executed, and its
-    numbers are held against its length before memory is taken, some three times that length. While it is read the file
-    must not be shortened.
+    A file, whoever made it, either becomes a model or raises this error: nothing in it is executed. The sizes that it
+    claims are compared with its length before memory is taken, so that loading takes at most about three times that
+    length. The file must not be shortened while it is read.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Options: arguments that are declared once, for all who have to do with them.
+"""Options: each argument of sampling and training is declared once, as a field of a dataclass.
 
-An option is a field of a dataclass that says beside its default by what rule it is checked and what help says of it.
-Checks, signatures and the options of the command line are made of it. Nothing here knows what options there are.
+The field holds the default, the rule that checks the value, and the sentence that help prints. Checks, signatures and
+the options of the command line are all made from it. Nothing here knows which options there are.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ Rule = Callable[[str, Any], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """What there is to know of an option beside its name and its default.
+    """All that is declared of an option besides its name and its default.
 
     Attributes
     ----------
     kind : callable
-        int, float, str or another function of a word on the command line; bool for an option that is a flag.
+        int, float, str or another function that converts a word of the command line; bool for a flag.
     rule : callable
-        Given name and value, it returns the value as it is used, or raises an error that begins with the name.
+        A function of the name and the value. It returns the value in the form in which it is used, or raises an error
+        that begins with the name.
     help : str
-        Of a default that is None it says what it means: "(default: ...)".
+        A sentence. If the default is None, it ends with "(default: ...)", which says what that means.
     metavar : str or None
-        What stands for the value in the help; by default N for an int and X for a float.
+        The placeholder of the value in the help; by default N for an int and X for a float.
     choices : tuple of str
-        The words that are allowed, where there are few.
+        The words that are allowed, if they can be listed.
     group : str
-        The heading in the help under which it stands.
+        The heading of the help under which the option stands.
     several : bool
         Whether it may be given more than once, and is a list then.
     also : str
@@ -53,34 +54,34 @@ class Option:
 
 
 def option(default: Any, kind: Callable[[str], Any], rule: Rule, help: str, **more: Any) -> Any:
-    """A field of a dataclass of options."""
+    """Declare an option: the value of a field of a dataclass."""
     return dataclasses.field(default=default, metadata={"option": Option(kind, rule, help, **more)})
 
 
 def word(default: Any, choices: tuple[str, ...], help: str, **more: Any) -> Any:
-    """An option that is one of a few words."""
+    """Declare an option whose value is one of a few words."""
     return option(default, str, partial(choice, allowed=choices), help, choices=choices, **more)
 
 
 def optional(rule: Rule) -> Rule:
-    """The rule for what may also be None."""
+    """The same rule, for a value that may also be None."""
     return lambda name, value: None if value is None else rule(name, value)
 
 
 def declared(options: type) -> dict[str, tuple[Any, Option]]:
-    """The default and the `Option` of each field of such a dataclass, by its name."""
+    """Return the default and the `Option` of each field of a dataclass of options, by name."""
     return {field.name: (field.default, field.metadata["option"]) for field in dataclasses.fields(options)}
 
 
 def check(options: Any) -> None:
-    """Check a dataclass of options by its own rules, for its __post_init__."""
+    """Check every field by its rule and store the result; to be called by __post_init__."""
     for field in dataclasses.fields(options):
         value = field.metadata["option"].rule(field.name, getattr(options, field.name))
         object.__setattr__(options, field.name, value)
 
 
 def shows(options: type) -> Callable[[Function], Function]:
-    """For a function that takes these as **options: its signature names them, in front of `rng`."""
+    """Decorate a function that takes **options: inspect.signature shows them by name, in front of `rng`."""
 
     def decorate(function: Function) -> Function:
         signature = inspect.signature(function)

@@ -1,4 +1,4 @@
-"""A model's parameters as arrays under PyTorch's names: where they begin, and what given ones say of a network.
+"""A model's parameters as arrays under PyTorch's names: their initial values, and the network that fits given arrays.
 
 V symbols, H hidden units; a cell has G gates. Nothing here calculates with them.
 """
@@ -14,13 +14,13 @@ import numpy as np
 from charrnn.errors import ArgumentTypeError, ArgumentValueError, choice
 from charrnn.text.vocabulary import Vocabulary
 
-#: With the gates of each.
+#: The cells, and how many gates each has.
 CELLS = {"rnn": 1, "gru": 3, "lstm": 4}
 DTYPES = ("float32", "float64")
 
 
 def dtype_name(dtype: Any) -> str:
-    """The name of one of DTYPES, however it is given."""
+    """Return "float32" or "float64" for a dtype in any form that NumPy accepts."""
     try:
         name = np.dtype(dtype).name
     except TypeError:
@@ -29,7 +29,7 @@ def dtype_name(dtype: Any) -> str:
 
 
 def initialize(parameters: Mapping[str, np.ndarray], cell: str, hidden_size: int, seed: int) -> None:
-    """Draw initial values, by the rule that `CharRNN` gives for its seed."""
+    """Draw the initial values, by the rule that the docstring of `CharRNN` states at `seed`."""
     rng, H = np.random.default_rng(seed), hidden_size
     input_bound = min(max(H / 32, 1), 8) if cell == "rnn" else min(max(H / 200, 1), 2.5)
     for name, parameter in parameters.items():
@@ -38,7 +38,7 @@ def initialize(parameters: Mapping[str, np.ndarray], cell: str, hidden_size: int
 
 
 def as_arrays(state_dict: Any) -> dict[str, np.ndarray]:
-    """A state dict's values as arrays; PyTorch's may require gradients."""
+    """Return the values of a state dict as arrays; PyTorch tensors may require gradients."""
     if not isinstance(state_dict, Mapping):
         raise ArgumentTypeError("state_dict", f"must be a mapping of names to arrays, got {type(state_dict).__name__}")
     return {
@@ -47,7 +47,7 @@ def as_arrays(state_dict: Any) -> dict[str, np.ndarray]:
 
 
 def network_of(vocabulary: Any, arrays: Mapping[str, np.ndarray]) -> tuple[Vocabulary, str, int, int, str]:
-    """Vocabulary, cell, hidden_size, num_layers and dtype, read off the arrays; ValueError where they allow none."""
+    """Return vocabulary, cell, hidden_size, num_layers and dtype of the network that has these arrays."""
     for name in ("head.weight", "rnn.weight_hh_l0"):
         if name not in arrays:
             raise ArgumentValueError("state_dict", f"must have {name}, got {', '.join(arrays) or 'nothing'}")
@@ -73,7 +73,7 @@ def network_of(vocabulary: Any, arrays: Mapping[str, np.ndarray]) -> tuple[Vocab
 
 
 def check_shapes(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """ValueError where the arrays are not just those of these names, in these shapes."""
+    """Raise ValueError unless the arrays have exactly these names and shapes."""
     for name in (*shapes, *arrays):
         if name not in arrays or name not in shapes:
             raise ArgumentValueError("state_dict", f"must have exactly {', '.join(shapes)}, got {', '.join(arrays)}")

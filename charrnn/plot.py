@@ -13,12 +13,12 @@ from charrnn.history import History
 
 __all__ = ["learning_curves"]
 
-#: Points that the training loss is averaged to; fewer of a shorter training.
+#: The training loss is averaged to at most this many points.
 POINTS = 100
 
 
 def check_picture(path: str | os.PathLike[str]) -> None:
-    """Whether a picture can be drawn into this file: ImportError without matplotlib, ValueError for its suffix."""
+    """Raise an error if no picture can be drawn into this file: matplotlib is missing, or does not know its suffix."""
     try:
         importlib.import_module("matplotlib")
     except ImportError:

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     #: Of a prompt and of what is drawn after it.
     Text = TypeVar("Text", str, bytes, default=str)
 
-# Rows that are sampled side by side.
+# Number of texts that are drawn side by side.
 ROWS = 64
 
-#: Characters of a text that are drawn where nothing else is asked for.
+#: How many characters of a text are drawn by default.
 LENGTH = 200
 
 #: Texts that `sample` draws at most until one has a length that is asked for, and `sample_many` where few are wanted.
@@ -243,7 +243,7 @@ def _sampler(model: LanguageModel, rows: int, options: SamplingOptions, **settin
 
 
 def beginning_of(model: LanguageModel, prompt: str | bytes) -> np.ndarray:
-    """The symbols to read from a zero state before those to draw."""
+    """Return the symbols that are read from a zero state before the first one is drawn."""
     indices = model.vocabulary.encode(prompt, "the prompt")
     if model.vocabulary.end is not None:
         indices = np.concatenate([[model.vocabulary.end], indices])
@@ -253,12 +253,12 @@ def beginning_of(model: LanguageModel, prompt: str | bytes) -> np.ndarray:
 
 
 def _returned(text: str, prompt: str | bytes) -> Any:
-    """A text of the prompt's type."""
+    """Return a text as str or bytes, as the prompt is."""
     return text if isinstance(prompt, str) else text.encode("latin-1")
 
 
 def bit_generator(rng: Any) -> Any:
-    """The bit generator of a Generator, a RandomState or a seed; a new one for None."""
+    """Return the bit generator of a Generator, a RandomState or a seed; a new one for None."""
     if isinstance(rng, np.random.RandomState):
         return rng._bit_generator
     if isinstance(rng, np.random.Generator):

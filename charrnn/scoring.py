@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 #: Ranges of a stream, (start, stop), or an array (n, 2) of them.
 Rows = list[tuple[int, int]] | np.ndarray
 
-# Rows that are scored side by side, and steps of them that are scored in one call.
+# Number of rows that are scored side by side, and of their steps that are scored in one call.
 ROWS = 64
 STEPS = 128
 
-# Characters that a row of the validation part reads before those that count.
+# Characters that a row of the validation part reads for its state alone, before those whose losses count.
 WARM_UP = 256
 
 

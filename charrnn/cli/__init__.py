@@ -87,7 +87,7 @@ def _output_encoding() -> str | None:
 
 
 def _let_go_of_stdout() -> None:
-    """Python flushes stdout once more at its exit, and would complain of what cannot be written."""
+    """Flush stdout, or close it if that fails: Python flushes it again at exit, and would print an error."""
     if sys.stdout is None:
         return
     try:
@@ -107,7 +107,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="charrnn")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        # The options are read off functions whose import takes time: only those that may be asked for.
+        # A command is imported only if it may be the one that is asked for: imports take time.
         if name in argv:
             module = importlib.import_module(f"charrnn.cli.{name}")
             command.set_defaults(run=module.run)

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _legible(characters: str, most: int = 300) -> str:
-    """Characters in their order, neighbours in Unicode as ranges."""
+    """Write characters in their order; those that follow one another in Unicode become ranges."""
 
     def place(indexed: tuple[int, str]) -> tuple[bool, int]:
         return indexed[1] == " ", ord(indexed[1]) - indexed[0]

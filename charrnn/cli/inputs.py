@@ -16,12 +16,12 @@ from charrnn.errors import ArgumentValueError
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
 
-#: Characters of the text that `train` learns where it is given none.
+#: How many characters `charrnn train` reads of the standard library, if it is given no text.
 STANDARD_TEXT_LENGTH = 1_000_000
 
 
 def add_text_arguments(parser: argparse.ArgumentParser) -> None:
-    """A text to read with a model."""
+    """Declare the arguments of a command that reads a text with a model."""
     parser.add_argument("file", metavar="FILE", help="the text, - for stdin")
     add_documents_argument(parser)
     parser.add_argument(
@@ -30,12 +30,12 @@ def add_text_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_documents_argument(parser: argparse.ArgumentParser) -> None:
-    """Whether what is read is a set of documents."""
+    """Declare --documents."""
     parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
 
 
 def _read(file: str, encoding: str) -> str:
-    """The text of a file, or of stdin for -."""
+    """Return the text of a file; - is stdin."""
     content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     try:
         return content.decode(encoding).removeprefix("\ufeff")
@@ -44,7 +44,7 @@ def _read(file: str, encoding: str) -> str:
 
 
 def data_of(files: Sequence[str], documents: bool, encoding: str) -> Any:
-    """What the functions of the library take: a path where it can be one, for a large file is mapped."""
+    """Return the data in the form that the library takes: a path if possible, because a large file is mapped."""
     if len(files) == 1 and files[0] != "-" and not documents:
         return Path(files[0])
     texts = [_read(file, encoding) for file in files] or [standard_library_text()]
@@ -87,7 +87,7 @@ def standard_library_text() -> str:
 
 
 def check_documents(model: CharRNN, args: argparse.Namespace) -> None:
-    """Whether the model is one of documents, as an option asks for."""
+    """Raise an error for a model of a text, if the command line asks for documents."""
     if model.vocabulary.end is None:
         raise ArgumentValueError(
             "documents", f"must come with a model of documents, got {args.model}, a model of a text"
@@ -96,7 +96,7 @@ def check_documents(model: CharRNN, args: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def hint_at_documents(model: CharRNN) -> Iterator[None]:
-    """To be found where documents were read as a text."""
+    """Let an error about line ends suggest --documents, if the model is one of documents."""
     try:
         yield
     except ValueError as error:

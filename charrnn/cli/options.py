@@ -1,7 +1,4 @@
-"""The parser, and options made of what a dataclass of options declares.
-
-It knows no command and imports none.
-"""
+"""The parser, and how a dataclass of options becomes options of a command. It knows no command."""
 
 from __future__ import annotations
 
@@ -25,9 +22,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=Formatter, **options)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """A command refuses what it does not know itself: its own options are what may have been meant.
+        """Refuse unknown options here, in the command's own parser, which can suggest options of the command.
 
-        The namespace says by `typed` which of them the command line has: errors are to name no others.
+        `namespace.typed` is the set of options that the command line has, for errors must not name any others.
         """
         namespace, unknown = super().parse_known_args(args, namespace)
         words = sys.argv[1:] if args is None else args
@@ -54,7 +51,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def add_declared(parser: argparse.ArgumentParser, *options: type) -> None:
-    """An option for each field of these dataclasses, under the heading that the field names."""
+    """Add an option for each field of these dataclasses, under the heading that the field declares."""
     groups: dict[str, Any] = {"": parser}
     for name, (default, option) in itertools.chain(*(declared(each).items() for each in options)):
         if option.group not in groups:
@@ -63,7 +60,7 @@ def add_declared(parser: argparse.ArgumentParser, *options: type) -> None:
 
 
 def add_option(group: Any, name: str, default: Any, option: Option) -> None:
-    """One option, as it is declared."""
+    """Add one option as it is declared."""
     if option.kind is bool:
         group.add_argument(option_name(name), action="store_true", help=option.help)
         return
@@ -80,7 +77,7 @@ def add_option(group: Any, name: str, default: Any, option: Option) -> None:
 
 
 def option_name(name: str) -> str:
-    """An argument's name on the command line."""
+    """Return the name of an argument on the command line."""
     return f"--{name.replace('_', '-')}"
 
 

@@ -13,15 +13,15 @@ from charrnn.errors import ArgumentValueError, TooLargeError, Worded, output_pat
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
 
-#: What arguments of the library are on the command line, where it is no option of the same name.
+#: The names on the command line of arguments of the library that are no options of the same name.
 NAMES = {"data": "the text", "n": "--count", "path": "MODEL", "rng": "--seed", "text": "the text"}
 
-#: Endings of packed texts, behind that of the text itself.
+#: Suffixes of packed texts, which follow the suffix of the text itself.
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
 
 def message_of(error: BaseException, args: Mapping[str, Any]) -> str:
-    """What is wrong, in one line; arguments have the names that they have on the command line."""
+    """Say in one line what is wrong; arguments get the names that they have on the command line."""
 
     def called(name: str) -> str:
         return NAMES.get(name) or (option_name(name) if name in args else name)
@@ -39,7 +39,7 @@ def message_of(error: BaseException, args: Mapping[str, Any]) -> str:
 
 
 def _too_large(error: TooLargeError, called: Callable[[str], str], typed: Iterable[str]) -> str:
-    """That it does not fit, by the options that were typed; where there are none, by those that may help."""
+    """Say that it does not fit, naming the options that were typed; if there are none, name those that help."""
     sizes = {name: size for name, size in error.sizes.items() if name in typed}
     if sizes:
         return TooLargeError(sizes, error.needed, error.available).worded(called)
@@ -50,14 +50,14 @@ def _too_large(error: TooLargeError, called: Callable[[str], str], typed: Iterab
 
 
 def check_output(name: str, path: Path, others: Sequence[str | Path]) -> None:
-    """Whether it can be written, before the hours that go into it, and is none of these other files."""
+    """Raise an error if the file cannot be written, or is one of the others; to be called before hours of work."""
     output_path(name, path)
     if path.resolve() in [Path(other).resolve() for other in others]:
         raise ArgumentValueError(name, f"must be a file of its own, got {path}")
 
 
 def default_output(files: Sequence[str]) -> str:
-    """The model's file where none is named: that of the first text, in this folder."""
+    """Return the model's file if none is named: the name of the first text, in this folder."""
     if not files:
         return "python.safetensors"
     path = Path(files[0])
@@ -68,12 +68,12 @@ def default_output(files: Sequence[str]) -> str:
 
 
 def beside(model: Path, kind: str) -> Path:
-    """The file of this kind that belongs to a model's: its whole name counts, for lr0.01 is not lr0.02."""
+    """Return the file of this kind that belongs to a model; the whole name counts, since lr0.01 is not lr0.02."""
     return model.with_name(f"{model.name.removesuffix('.safetensors')}.{kind}.safetensors")
 
 
 def check_nothing_is_lost(output: Path, checkpoint: Path, resume: bool) -> None:
-    """Whether a new training may write these files: no model and no begun training is replaced by accident."""
+    """Raise an error if a new training would replace a model or a training that was begun."""
     if checkpoint.is_file():
         raise ValueError(
             f"{checkpoint} holds a training that was begun: --resume goes on with it, --force begins it anew, "

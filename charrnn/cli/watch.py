@@ -1,4 +1,4 @@
-"""What `charrnn train` says while it trains: what was decided, how long it takes, what the model draws by now."""
+"""What `charrnn train` prints while it trains: the settings, an estimate of the time, samples of the model."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """A callback that says what `train` decided and how long it takes; it keeps hold of the model, come what may."""
+    """A callback that prints the settings and an estimate of the time; it keeps the model in case of an error."""
 
-    #: After so many of training its speed is known.
+    #: Seconds of training after which its speed is known.
     ESTIMATE_SECONDS = 0.5
 
     def __init__(self, say: Callable[[str], None], args: argparse.Namespace, text: str, resumed: bool) -> None:
@@ -70,12 +70,12 @@ class Watch:
 
 
 class Samples:
-    """A callback that writes what the model has learned so far: every SECONDS, after a validation if there are any."""
+    """A callback that prints a sample of the model every SECONDS; if there are validations, after one of them."""
 
     SECONDS = 10.0
     LENGTH = 200
     LINES = 5
-    # A large model draws less than LENGTH: the training waits for it, and Ctrl-C too.
+    # Training and Ctrl-C wait for the sample, so that a large model draws less than LENGTH.
     MAX_SECONDS = 0.3
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class Samples:
         write("\n".join([f"epoch {report.epoch:.2f}, {loss} nats, a sample:", *(f"  | {line}" for line in lines)]))
 
     def _draw(self, model: CharRNN, seed: int) -> list[str]:
-        """Some lines, or some documents, in printable characters."""
+        """Draw some lines, or some documents, in printable characters."""
         start = time.perf_counter()
         # Documents are whole however long they are, and are cut here.
         length = self.LENGTH if model.vocabulary.end is None else None

@@ -28,9 +28,9 @@ from charrnn.text.vocabulary import Vocabulary
 
 __all__ = ["LENGTH", "page"]
 
-#: A browser colours so many characters in the blink of an eye.
+#: Characters to show by default: a browser colours this many in the blink of an eye.
 LENGTH = 20_000
-#: An activation, from -1 to 1, is a byte in the page.
+#: An activation from -1 to 1 is stored in the page as a byte from -LEVELS to LEVELS.
 LEVELS = 127
 
 
@@ -60,11 +60,11 @@ def page(
         Hidden units to show, at least 1: those with the longest memory; by default all. The page has 4/3 bytes for each
         unit and character.
     encoding : str
-        Of a file.
+        Encoding of a file.
     title : str, optional
         By default the name of the file, if it is one.
     say : callable
-        Is told what is left out.
+        Called with a sentence for everything that is left out.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def page(
     if len(memory) < hidden.shape[1]:
         say(f"shown are the {len(memory):,} units of {hidden.shape[1]:,} that have the longest memory")
     evaluation = Evaluation(float(surprisal.mean()), len(surprisal))
-    # A text's first character is there, but nobody has predicted it.
+    # The first character of a text is shown, but nothing predicts it: its numbers are padding.
     gap = [(1 - first, 0), (0, 0)]
     content = {
         "symbols": _labels(model.vocabulary),
@@ -124,7 +124,7 @@ def page(
 
 
 def _labels(vocabulary: Vocabulary) -> list[list[str]]:
-    """For each symbol the text that it is; then, where that does not show, a mark and a name."""
+    """Return for each symbol its text and, if that is invisible, a mark and a name to show instead."""
     special = {"\n": ["", "\u21b5", "\\n"], "\t": ["\t", "\u2192", "\\t"], " ": [" ", "", "space"]}
 
     def label(character: str) -> list[str]:
@@ -155,7 +155,7 @@ def _base64(array: np.ndarray, dtype: str) -> str:
 
 
 def _fill(title: str, summary: list[tuple[str, str]], content: dict[str, Any]) -> str:
-    """The template with all this in its places. Nothing in it can end the element that it stands in."""
+    """Fill the template. Everything is escaped, so that no text can end the HTML element that it stands in."""
 
     def escape(text: str) -> str:
         return html.escape(printable(text)).encode("ascii", "xmlcharrefreplace").decode()

@@ -1,4 +1,4 @@
-"""What a model does with a text, in numbers: surprisal, guesses and hidden units of each character.
+"""How a model reads a text, in numbers: surprisal, guesses and hidden units of each character.
 
 T characters, V symbols, H hidden units, L layers. Nothing here knows how a page shows it.
 """
@@ -10,9 +10,9 @@ import numpy as np
 from charrnn.hidden import blocks, units
 from charrnn.model import CharRNN
 
-#: Guesses that are shown of each character.
+#: How many guesses are shown for each character.
 GUESSES = 5
-#: A unit has a memory if its value tells what it will be so many characters later: about a word.
+#: Characters, about a word: a unit has a memory if its value now tells its value this many characters later.
 LAG = 5
 
 
@@ -39,7 +39,7 @@ def _predictions(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, n
 
 
 def longest_memory(hidden: np.ndarray) -> np.ndarray:
-    """The units in falling order of the covariance of what they are with what they are LAG characters later."""
+    """Return the units by falling covariance of their value with their value LAG characters later."""
     deviations = hidden - hidden.mean(0)
     lag = min(LAG, len(hidden) - 1)
     return np.argsort(-np.einsum("ti,ti->i", deviations[lag:], deviations[:-lag]), kind="stable")
