@@ -215,7 +215,7 @@ class Vocabulary:
         --------
         >>> Vocabulary("abc", end=True).decode([2, 0, 3])
         Traceback (most recent call last):
-        ValueError: indices must not be END, which has no character, got 3 at position 2
+        charrnn.errors.ArgumentValueError: indices must not be END, which has no character, got 3 at position 2
         """
         indices = as_array("indices", indices)
         if indices.ndim != 1:
