@@ -76,8 +76,9 @@ class LanguageModel(ABC):
         Parameters
         ----------
         prompt : str or bytes
-            What comes before, of any length. A model of documents begins a document with it. Otherwise an empty prompt
-            is the beginning of a line where the model knows "\\n", else a zero state. Bytes are read as Latin-1.
+            Text that the drawn text follows, of any length. A model of documents begins a document with it. Another
+            model takes an empty prompt as the beginning of a line if it knows "\\n", and else begins with a zero state.
+            Bytes are read as Latin-1.
         length : int, optional
             Characters to draw, 200 by default. Of documents a bound: one that is longer is drawn anew, never cut. By
             default they have none, and a model that never draws END goes on until Ctrl-C.
@@ -91,23 +92,24 @@ class LanguageModel(ABC):
             text without END ends where it matches and nothing can follow, or at `length`. All of `re` but
             backreferences, lookbehind, conditions, atomic groups and possessive repetitions.
         temperature : float
-            Divides the logits: below 1 the probable becomes more probable; 0 takes the most probable, always.
+            The logits are divided by it: below 1 makes probable characters more probable, above 1 less; 0 always takes
+            the most probable one.
         top_k : int, optional
-            Draw from the k most probable characters only.
+            Draw only from the k most probable characters.
         top_p : float, optional
-            Draw from the fewest most probable characters whose probabilities add up to at least top_p only
-            (Holtzman et al., "The curious case of neural text degeneration", 2020).
+            Draw only from the fewest most probable characters that together have at least probability top_p (Holtzman
+            et al., "The curious case of neural text degeneration", 2020).
         min_p : float, optional
-            Draw from the characters only that are at least min_p times as probable as the most probable one (Nguyen et
+            Draw only from characters that are at least min_p times as probable as the most probable one (Nguyen et
             al., "Turning up the heat: min-p sampling for creative and coherent LLM outputs", 2024).
         rng : int, numpy.random.Generator or numpy.random.RandomState, optional
-            A seed or a generator; by default each call draws anew. Each character takes one uniform double of it, and
-            is the inverse of the cumulative distribution in vocabulary order.
+            A seed or a generator; without one each call draws other text. Each character takes one uniform double from
+            the generator, and is the inverse of the cumulative distribution in vocabulary order.
 
         Returns
         -------
         str
-            What follows the prompt, the prompt not included; bytes where the prompt is bytes.
+            The text after the prompt, without the prompt. It is bytes if the prompt is bytes.
 
         Raises
         ------
@@ -137,7 +139,7 @@ class LanguageModel(ABC):
         rng: Rng = None,
         **options: Unpack[Keywords],
     ) -> Iterator[Text]:
-        """The same as `sample`, character by character as they are drawn.
+        """Draw text that follows a prompt, and give each character as soon as it is drawn; see `sample`.
 
         Examples
         --------
@@ -201,7 +203,7 @@ class LanguageModel(ABC):
         Returns
         -------
         dict of str to float
-            In vocabulary order; END, where the model has it, under the empty string.
+            The characters in vocabulary order. The probability that a document ends here has the empty string.
 
         Examples
         --------
@@ -254,16 +256,16 @@ class LanguageModel(ABC):
     # Scoring
 
     def evaluate(self, data: corpus.Data, *, encoding: str = "utf-8") -> Evaluation:
-        """The mean loss over a text, the state carried from its first character to its last.
+        """The mean loss over a text: the state is carried from its first character to its last.
 
         Parameters
         ----------
         data : str, bytes, os.PathLike, or iterable of str
-            A text or a file, as `charrnn.train.train` takes it, at least 2 characters. An iterable is a set of texts,
-            each from a zero state. For a model of documents each text is a document, whose first character and END
+            A text or a file of at least 2 characters, as `charrnn.train.train` takes it. An iterable is a set of texts,
+            each read from a zero state. For a model of documents each text is a document, whose first character and END
             are predicted too.
         encoding : str
-            Of a file.
+            Encoding of a file.
 
         Returns
         -------
@@ -272,7 +274,7 @@ class LanguageModel(ABC):
         Raises
         ------
         ValueError
-            A character is not in the vocabulary; the message says which and where.
+            A character is not in the vocabulary. The message says which one it is, and where it stands.
 
         Examples
         --------

@@ -1,7 +1,6 @@
-"""CharRNN: what a model is, and by one line each what can be done with it.
+"""CharRNN: a trained model with its parameters, its file, its hidden units and its gradients.
 
-The file is long by its docstrings, which are the contract of one class. How text is drawn, scored and taken apart is
-said in sampling.py, scoring.py, ranking.py and hidden.py, which know the class by its attributes only.
+How it draws and scores text is said in language.py, for all kinds of models.
 
 Shapes: T time, B batch, V symbols, H hidden units, L layers; G gates, of which "rnn" has 1, "gru" 3, "lstm" 4.
 """
