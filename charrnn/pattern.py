@@ -131,8 +131,8 @@ class _Program:
         self.instructions.append(instruction)
         return len(self.instructions) - 1
 
-    def error(self, rule: str) -> ValueError:
-        return ValueError(f"pattern must {rule}, got {self.pattern!r}")
+    def error(self, rule: str) -> ArgumentValueError:
+        return ArgumentValueError("pattern", f"must {rule}, got {self.pattern!r}")
 
     def add_all(self, items: Iterable[Any], flags: int) -> None:
         for op, argument in items:

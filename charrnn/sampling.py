@@ -67,7 +67,12 @@ class SamplingOptions:
         metavar="N",
     )
     stop: str | Iterable[str] | None = option(
-        None, str, checked_stops, "what ends the text where it appears first (default: nothing)", metavar="TEXT"
+        None,
+        str,
+        checked_stops,
+        "what ends the text where it appears first; may be given more than once (default: nothing)",
+        metavar="TEXT",
+        several=True,
     )
     pattern: str | re.Pattern[str] | None = option(
         None,
@@ -75,6 +80,7 @@ class SamplingOptions:
         checked_pattern,
         "regular expression that the whole text is to match (default: any text)",
         metavar="REGEX",
+        also="match",
     )
     temperature: float = option(
         1.0,

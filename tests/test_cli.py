@@ -259,6 +259,52 @@ def test_a_seed_draws_what_the_library_draws(folder: Path) -> None:
     assert result.stdout.splitlines() == charrnn.load(folder / "names.safetensors").sample_many(100, rng=7)
 
 
+def test_text_is_steered_as_in_the_library(folder: Path) -> None:
+    names, hello = charrnn.load(folder / "names.safetensors"), charrnn.load(folder / "hello.safetensors")
+    for options, model, drawn in (
+        (
+            ["--stop", "l", "--stop", r"\n", "--prompt", "h"],
+            hello,
+            lambda: ["h" + hello.sample("h", rng=1, stop=["l", "\n"])],
+        ),
+        (
+            ["--match", "[a-z]{2} [a-z]*", "--min-length", 5],
+            hello,
+            lambda: [hello.sample(pattern="[a-z]{2} [a-z]*", rng=1)],
+        ),
+        (["-n", 3, "--pattern", "[helo]{4}"], hello, lambda: hello.sample_many(3, pattern="[helo]{4}", rng=1)),
+        (["--documents", "--min-p", 0.1], names, lambda: names.sample_many(10, min_p=0.1, rng=1)),
+        (["--unique", "-n", 4], names, lambda: names.sample_many(4, unique=True, rng=1)),
+        (
+            ["--novel", "names.txt", "--novel", "fox.txt", "-n", 9],
+            names,
+            lambda: names.sample_many(9, novel=charrnn.documents(folder / "names.txt"), rng=1),
+        ),
+        (["-n", 20, "--length", 3, "--min-length", 2], names, lambda: names.sample_many(20, 3, min_length=2, rng=1)),
+    ):
+        result = run(
+            "sample", f"{'names' if model is names else 'hello'}.safetensors", "--seed", 1, *options, cwd=folder
+        )
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout == "".join(f"{text}\n" for text in drawn())
+
+
+def test_too_few_texts_are_a_line_on_stderr(folder: Path) -> None:
+    options = ["-n", 9, "--unique", "--match", "ann|bob", "--max-tries", 1000]
+    result = run("sample", "names.safetensors", *options, cwd=folder)
+    assert result.returncode == 0
+    assert sorted(result.stdout.splitlines()) == ["ann", "bob"]
+    found = "charrnn: warning: 2 of 9 texts were found in 1,000 tries, 0.002 a try; a greater max_tries finds more\n"
+    assert result.stderr == found
+
+
+def test_texts_are_written_as_they_are_found(folder: Path) -> None:
+    process = start("sample", "names.safetensors", "-n", 10**6, "--match", "[a-z]+", cwd=folder)
+    assert process.stdout is not None and process.stdout.readline()
+    process.kill()
+    process.wait()
+
+
 def test_stdin_is_a_file(folder: Path, tmp_path: Path) -> None:
     result = run("train", "-", *SMALL, cwd=tmp_path, stdin="\ufeffstraße\r\n".encode())
     assert result.returncode == 0
@@ -461,6 +507,12 @@ WRONG_INPUTS = {
     "sample hello.safetensors --seed -1": "--seed must be at least 0, got -1",
     "sample hello.safetensors --documents": "--documents must come with a model of documents",
     "sample names.safetensors -n -1": "--count must be at least 0, got -1",
+    "sample names.safetensors --match (": "--pattern must be a regular expression, got '('",
+    "sample names.safetensors --match 9+": "--pattern must match some text of the model's",
+    "sample names.safetensors --min-p 2": "--min-p must be at least 0 and at most 1, got 2.0",
+    "sample names.safetensors --unique --max-tries 0": "--max-tries must be at least 1, got 0",
+    "sample names.safetensors --novel missing.txt": "missing.txt: No such file",
+    "sample names.safetensors --length 2 --min-length 3": "--min-length must be at most",
     "evaluate hello.safetensors fox.txt": "'t' at position 0 of fox.txt is not among",
     "evaluate names.safetensors names.txt": "then give --documents",
     "show hello.safetensors fox.txt": "'t' at position 0 of fox.txt is not among",

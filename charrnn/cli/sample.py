@@ -30,6 +30,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", metavar="TEXT", default="", help="text that the drawn text follows (default: none)")
     add_declared(parser, SamplingOptions)
     parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: another each time)")
+    parser.add_argument(
+        "--interactive", action="store_true", help="type text, see what may follow, and let the model go on"
+    )
     many = parser.add_argument_group("many texts, one a line")
     many.add_argument("--documents", action="store_true", help="draw documents")
     many.add_argument("-n", "--count", type=int, metavar="N", help="how many texts to draw (default: 10)")
@@ -54,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model)
     options = {name: getattr(args, name) for name in declared(SamplingOptions)}
     options["stop"] = [escaped(stop) for stop in args.stop or ()]
+    if args.interactive:
+        return _interact(model, args, options)
     if args.documents or args.count is not None or any(getattr(args, name) for name in MANY):
         _sample_many(model, args, options)
         return 0
@@ -79,7 +84,7 @@ def _sample_many(model: CharRNN, args: argparse.Namespace, options: dict[str, An
     if args.documents:
         check_documents(model, args)
     count = 10 if args.count is None else integer("count", args.count, 0)
-    rng = np.random.default_rng(None if args.seed is None else integer("seed", args.seed, 0))
+    rng = np.random.default_rng(_seed(args))
     novel = documents(args.novel) if args.novel else None
     texts = sample_many(
         model, count, args.prompt, SamplingOptions(**options), rng, args.unique, novel, None, args.max_tries
@@ -87,3 +92,18 @@ def _sample_many(model: CharRNN, args: argparse.Namespace, options: dict[str, An
     with warnings_as_lines():
         for text in texts:
             print(args.prompt + text, flush=True)
+
+
+def _interact(model: CharRNN, args: argparse.Namespace, options: dict[str, Any]) -> int:
+    import numpy as np
+
+    from charrnn.cli.interactive import interact
+
+    interact(model, args.prompt, options, np.random.default_rng(_seed(args)))
+    return 0
+
+
+def _seed(args: argparse.Namespace) -> int | None:
+    from charrnn.errors import integer
+
+    return None if args.seed is None else integer("seed", args.seed, 0)
