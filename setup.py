@@ -95,7 +95,8 @@ class Kernels(Extension):
         super().__init__(f"charrnn.kernels._{level.replace('-', '_')}_{dtype}", [f"{KERNELS}/kernels.pyx"])
         self.level, self.dtype = level, dtype
         self.include_dirs = [str(KERNELS)]
-        self.depends = [str(path) for pattern in ("*.h", "*.pxd", "*.pxi") for path in KERNELS.glob(pattern)]
+        files = (path for pattern in ("*.h", "*.pxd", "*.pxi") for path in KERNELS.glob(pattern))
+        self.depends = [str(path) for path in files if path.name != "cpu.h"]
         self.extra_compile_args = FLAGS + BUILDS[level]
         self.extra_link_args = LINK_FLAGS + [flag for flag in BUILDS[level] if flag in ("-arch", "x86_64")]
 

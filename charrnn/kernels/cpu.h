@@ -15,11 +15,7 @@
 #endif
 
 #if defined(__x86_64__) || (defined(_M_X64) && !defined(_M_ARM64EC))
-#include <immintrin.h>
 #define IS_X86_64 1
-#elif defined(__aarch64__) || defined(_M_ARM64)
-#include <arm_neon.h>
-#define IS_X86_64 0
 #else
 #define IS_X86_64 0
 #endif
@@ -118,74 +114,101 @@ static int cpu_level(void) { return 0; }
 #define NAME(_, i) , sum_##i
 
 /* n times sum := x sum + y with each of the sums, which go to 0.5; their total. */
-#define MULTIPLY_ADDS(name, attributes, vector, number, SUMS, splat, fma)      \
+#define MULTIPLY_ADDS(name, attributes, vector, number, sums, splat, fma)      \
     attributes static double name(long n)                                      \
     {                                                                          \
-        vector x = splat((number)0.5), y = splat((number)0.25) SUMS(NAME, _);  \
+        vector x = splat(0.5f), y = splat(0.25f) sums(NAME, _);                \
         number lanes[sizeof(vector) / sizeof(number)];                         \
         double total = 0;                                                      \
-        SUMS(BEGIN, splat)                                                     \
+        sums(BEGIN, splat)                                                     \
         while (n-- > 0) {                                                      \
-            SUMS(STEP, fma)                                                    \
+            sums(STEP, fma)                                                    \
         }                                                                      \
-        SUMS(ADD_UP, _)                                                        \
+        sums(ADD_UP, _)                                                        \
         return total;                                                          \
     }
 
-/* multiply_adds works on NUM_SUMS of the CPU's widest vectors, which have vector_bytes(); 0 stands for single numbers. */
-#if IS_X86_64
-#define SSE_FMA_PS(a, x, y) _mm_add_ps(_mm_mul_ps(a, x), y)
-#define SSE_FMA_PD(a, x, y) _mm_add_pd(_mm_mul_pd(a, x), y)
-MULTIPLY_ADDS(peak_sse_float, , __m128, float, TWELVE, _mm_set1_ps, SSE_FMA_PS)
-MULTIPLY_ADDS(peak_sse_double, , __m128d, double, TWELVE, _mm_set1_pd, SSE_FMA_PD)
-MULTIPLY_ADDS(peak_avx2_float, TARGET("avx2,fma"), __m256, float, TWELVE, _mm256_set1_ps, _mm256_fmadd_ps)
-MULTIPLY_ADDS(peak_avx2_double, TARGET("avx2,fma"), __m256d, double, TWELVE, _mm256_set1_pd, _mm256_fmadd_pd)
-MULTIPLY_ADDS(peak_avx512_float, TARGET("avx512f"), __m512, float, TWELVE, _mm512_set1_ps, _mm512_fmadd_ps)
-MULTIPLY_ADDS(peak_avx512_double, TARGET("avx512f"), __m512d, double, TWELVE, _mm512_set1_pd, _mm512_fmadd_pd)
-#define NUM_SUMS 12
-static int vector_bytes(void) { return cpu_level() == 4 ? 64 : cpu_level() == 3 ? 32 : 16; }
-static double multiply_adds(int bytes, int is_double, long n)
-{
-    if (bytes == 64)
-        return is_double ? peak_avx512_double(n) : peak_avx512_float(n);
-    if (bytes == 32)
-        return is_double ? peak_avx2_double(n) : peak_avx2_float(n);
-    return is_double ? peak_sse_double(n) : peak_sse_float(n);
-}
-#elif defined(__aarch64__) || defined(_M_ARM64)
-#define NEON_FMA_F32(a, x, y) vfmaq_f32(y, a, x)
-#define NEON_FMA_F64(a, x, y) vfmaq_f64(y, a, x)
-MULTIPLY_ADDS(peak_neon_float, , float32x4_t, float, TWENTY_FOUR, vdupq_n_f32, NEON_FMA_F32)
-MULTIPLY_ADDS(peak_neon_double, , float64x2_t, double, TWENTY_FOUR, vdupq_n_f64, NEON_FMA_F64)
-#define NUM_SUMS 24
-static int vector_bytes(void) { return 16; }
-static double multiply_adds(int bytes, int is_double, long n)
-{
-    (void)bytes;
-    return is_double ? peak_neon_double(n) : peak_neon_float(n);
-}
-#else
-#define IDENTITY(x) (x)
-#define PLAIN_FMA(a, x, y) ((a) * (x) + (y))
+/* Vectors of so many bytes: of GCC and clang, whose operators need no intrinsics (in clang-cl those of a level are there
+ * only for files that are compiled for it), else Microsoft's. */
 #if defined(__GNUC__) || defined(__clang__)
-typedef float four_floats __attribute__((vector_size(16)));
-typedef double two_doubles __attribute__((vector_size(16)));
-#define SPLAT_FLOATS(x) ((float)(x) - (four_floats){0})
-#define SPLAT_DOUBLES(x) ((double)(x) - (two_doubles){0})
-MULTIPLY_ADDS(peak_float, , four_floats, float, TWELVE, SPLAT_FLOATS, PLAIN_FMA)
-MULTIPLY_ADDS(peak_double, , two_doubles, double, TWELVE, SPLAT_DOUBLES, PLAIN_FMA)
-static int vector_bytes(void) { return 16; }
+#define VECTORS(bytes)                                                     \
+    typedef float floats_##bytes __attribute__((vector_size(bytes)));      \
+    typedef double doubles_##bytes __attribute__((vector_size(bytes)));
+VECTORS(16)
+VECTORS(32)
+VECTORS(64)
+#define FMA(a, x, y) ((a) * (x) + (y))
+#define FLOATS_16(x) ((float)(x) - (floats_16){0})
+#define FLOATS_32(x) ((float)(x) - (floats_32){0})
+#define FLOATS_64(x) ((float)(x) - (floats_64){0})
+#define DOUBLES_16(x) ((double)(x) - (doubles_16){0})
+#define DOUBLES_32(x) ((double)(x) - (doubles_32){0})
+#define DOUBLES_64(x) ((double)(x) - (doubles_64){0})
+#define FMA_FLOATS_16 FMA
+#define FMA_FLOATS_32 FMA
+#define FMA_FLOATS_64 FMA
+#define FMA_DOUBLES_16 FMA
+#define FMA_DOUBLES_32 FMA
+#define FMA_DOUBLES_64 FMA
+#elif IS_X86_64
+#include <immintrin.h>
+typedef __m128 floats_16;
+typedef __m256 floats_32;
+typedef __m512 floats_64;
+typedef __m128d doubles_16;
+typedef __m256d doubles_32;
+typedef __m512d doubles_64;
+#define FLOATS_16 _mm_set1_ps
+#define FLOATS_32 _mm256_set1_ps
+#define FLOATS_64 _mm512_set1_ps
+#define DOUBLES_16 _mm_set1_pd
+#define DOUBLES_32 _mm256_set1_pd
+#define DOUBLES_64 _mm512_set1_pd
+#define FMA_FLOATS_16(a, x, y) _mm_add_ps(_mm_mul_ps(a, x), y)
+#define FMA_FLOATS_32 _mm256_fmadd_ps
+#define FMA_FLOATS_64 _mm512_fmadd_ps
+#define FMA_DOUBLES_16(a, x, y) _mm_add_pd(_mm_mul_pd(a, x), y)
+#define FMA_DOUBLES_32 _mm256_fmadd_pd
+#define FMA_DOUBLES_64 _mm512_fmadd_pd
 #else
-MULTIPLY_ADDS(peak_float, , float, float, TWELVE, IDENTITY, PLAIN_FMA)
-MULTIPLY_ADDS(peak_double, , double, double, TWELVE, IDENTITY, PLAIN_FMA)
-static int vector_bytes(void) { return 0; }
+#include <arm_neon.h>
+typedef float32x4_t floats_16;
+typedef float64x2_t doubles_16;
+#define FLOATS_16 vdupq_n_f32
+#define DOUBLES_16 vdupq_n_f64
+#define FMA_FLOATS_16(a, x, y) vfmaq_f32(y, a, x)
+#define FMA_DOUBLES_16(a, x, y) vfmaq_f64(y, a, x)
 #endif
+
+#if defined(__aarch64__) || defined(_M_ARM64)
+#define SUMS TWENTY_FOUR
+#define NUM_SUMS 24
+#else
+#define SUMS TWELVE
 #define NUM_SUMS 12
+#endif
+
+/* multiply_adds works on NUM_SUMS of the CPU's widest vectors, which have vector_bytes(). */
+MULTIPLY_ADDS(peak_floats_16, , floats_16, float, SUMS, FLOATS_16, FMA_FLOATS_16)
+MULTIPLY_ADDS(peak_doubles_16, , doubles_16, double, SUMS, DOUBLES_16, FMA_DOUBLES_16)
+#if IS_X86_64
+MULTIPLY_ADDS(peak_floats_32, TARGET("avx2,fma"), floats_32, float, SUMS, FLOATS_32, FMA_FLOATS_32)
+MULTIPLY_ADDS(peak_doubles_32, TARGET("avx2,fma"), doubles_32, double, SUMS, DOUBLES_32, FMA_DOUBLES_32)
+MULTIPLY_ADDS(peak_floats_64, TARGET("avx512f"), floats_64, float, SUMS, FLOATS_64, FMA_FLOATS_64)
+MULTIPLY_ADDS(peak_doubles_64, TARGET("avx512f"), doubles_64, double, SUMS, DOUBLES_64, FMA_DOUBLES_64)
+#endif
+
+static int vector_bytes(void) { return cpu_level() == 4 ? 64 : cpu_level() == 3 ? 32 : 16; }
+
 static double multiply_adds(int bytes, int is_double, long n)
 {
-    (void)bytes;
-    return is_double ? peak_double(n) : peak_float(n);
-}
+#if IS_X86_64
+    if (bytes == 64)
+        return is_double ? peak_doubles_64(n) : peak_floats_64(n);
+    if (bytes == 32)
+        return is_double ? peak_doubles_32(n) : peak_floats_32(n);
 #endif
+    return is_double ? peak_doubles_16(n) : peak_floats_16(n);
+}
 
 #endif

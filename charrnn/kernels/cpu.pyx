@@ -33,7 +33,7 @@ def fma_peak(double seconds, bint is_double):
     cdef int bytes = vector_bytes(), number = 8 if is_double else 4
     cdef long n = 100_000
     cdef double best = 0, total
-    operations = 2.0 * n * NUM_SUMS * max(bytes // number, 1)
+    cdef double operations = 2.0 * n * NUM_SUMS * bytes / number
     end = time.perf_counter() + seconds
     while best == 0 or time.perf_counter() < end:
         start = time.perf_counter()
