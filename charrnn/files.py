@@ -7,6 +7,7 @@ The record is the JSON object under the key "charrnn":
     characters      code points of the vocabulary's characters in index order
     end             whether the vocabulary ends with END
     cell, vocab_size, hidden_size, num_layers, dtype
+    history         the learning curve and the origin of the model, where they are known
 
 Nothing here knows how a model calculates: a class is handed in, which makes one of a vocabulary and arrays.
 """
@@ -27,6 +28,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from charrnn.errors import ModelFileError, file_path
+from charrnn.history import History
+from charrnn.parameters import check_shapes
 from charrnn.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -46,13 +49,23 @@ MAX_RECORD_VALUES = 100_000
 
 def save(model: CharRNN, path: str | os.PathLike[str]) -> None:
     """Write a model file, whole or not at all."""
-    write(path, model.state_dict(), describe(model))
+    record = describe(model)
+    if model.history is not None and model.history.origin is not None:
+        record["history"] = model.history.for_model_file()
+    write(path, model.state_dict(), record)
 
 
 def load(path: str | os.PathLike[str], kind: type[Model]) -> Model:
     """Read a model file as a model of this class: see `charrnn.load`."""
     tensors, record = read(path, kind="model")
-    return build(path, tensors, record, kind)
+    model = build(path, tensors, record, kind)
+    if "history" in record:
+        try:
+            model.history = History.from_record(record["history"])
+            _ = model.cut
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise damaged(path, error) from None
+    return model
 
 
 def describe(model: CharRNN) -> dict[str, Any]:
@@ -76,6 +89,7 @@ def build(
     try:
         vocabulary = Vocabulary("".join(map(chr, record["characters"])), end=record["end"])
         model = kind.from_state_dict(vocabulary, tensors)
+        check_shapes(tensors, {name: array.shape for name, array in model.state_dict().items()})
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise damaged(path, error) from None
     for key, value in describe(model).items():

@@ -1,8 +1,9 @@
-"""History: the losses and times of a training, as numbers. It knows neither the model nor the training."""
+"""History: how a training went, and how a model came to be. It knows neither model nor training, only their numbers."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,64 @@ import numpy as np
 
 from charrnn.errors import ArgumentTypeError, integer, number
 
-__all__ = ["History"]
+__all__ = ["History", "Origin"]
+
+
+@dataclass
+class Origin:
+    """What a model was made of and how: what its file remembers beside the learning curve.
+
+    Attributes
+    ----------
+    version : str
+        That of charrnn.
+    text : str
+        The name of the text's file, or of the argument that it was.
+    num_chars, num_val_chars, num_documents : int
+        Characters of the text; those of them that were validated with; documents, 0 for a text.
+    cut : dict or None
+        How files were cut into documents: the arguments of `charrnn.documents` that were given. None for a text, and
+        for documents that were not in files.
+    settings : dict
+        The arguments of `charrnn.train.train`, those that its rule chose included; None for what is without a limit.
+    steps, epochs : int, float
+        Updates made, and passes over the text that they amount to.
+    val_loss : float or None
+        The best validation loss, which is that of the model, nats per character.
+    seconds : float or None
+        How long the training took, where it was limited by seconds. Otherwise two equal trainings take different
+        times, and yet give equal files.
+
+    Examples
+    --------
+    >>> origin = charrnn.train.train("hello world", epochs=3).history.origin
+    >>> origin.text, origin.num_chars, origin.settings["cell"], origin.steps
+    ('data', 11, 'rnn', 3)
+    """
+
+    version: str
+    text: str
+    num_chars: int
+    num_val_chars: int
+    num_documents: int
+    cut: dict[str, Any] | None
+    settings: dict[str, Any]
+    steps: int = 0
+    epochs: float = 0.0
+    val_loss: float | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("version", "text"):
+            if not isinstance(getattr(self, name), str):
+                raise ArgumentTypeError(name, f"must be a str, got {getattr(self, name)!r}")
+        for name in ("num_chars", "num_val_chars", "num_documents", "steps"):
+            integer(name, getattr(self, name), 0)
+        for name in ("epochs", "val_loss", "seconds"):
+            if getattr(self, name) is not None:
+                number(name, getattr(self, name), 0)
+        if not isinstance(self.settings, dict) or not (self.cut is None or isinstance(self.cut, dict)):
+            raise TypeError("settings and cut must be dicts")
 
 
 @dataclass
@@ -27,6 +85,10 @@ class History:
         The validations.
     chars_per_step : int
         batch_size times seq_length: steps times it is the characters seen, but for the shorter last chunk of an epoch.
+    origin : Origin or None
+        What the model was made of and how.
+
+    Of a model from a file the times are not known, and the lists of them empty: equal trainings give equal files.
 
     Examples
     --------
@@ -46,8 +108,11 @@ class History:
     stretch: int = 1
     pending_steps: int = 0
     pending_loss: float = 0.0
+    origin: Origin | None = None
 
     POINTS = 2000
+    #: In a model file.
+    FEW_POINTS = 250
 
     @property
     def num_steps(self) -> int:
@@ -82,13 +147,16 @@ class History:
     def from_record(cls, record: Any) -> History:
         """What `dataclasses.asdict` gave, after JSON."""
         history = cls(**record)
+        if history.origin is not None:
+            history.origin = Origin(**history.origin)  # type: ignore[arg-type]
         for lists in (("steps", "losses", "times", "learning_rates"), ("val_steps", "val_losses", "val_times")):
             lengths = set()
             for name in lists:
                 values = getattr(history, name)
                 if not isinstance(values, list):
                     raise ArgumentTypeError(name, f"must be a list, got {values!r}")
-                lengths.add(len(values))
+                if values or not name.endswith("times"):
+                    lengths.add(len(values))
                 for value in values:
                     integer(name, value, 0) if name.endswith("steps") else number(name, value, -math.inf)
             if len(lengths) > 1 or max(lengths) > cls.POINTS:
@@ -97,6 +165,25 @@ class History:
         integer("pending_steps", history.pending_steps, 0, integer("stretch", history.stretch, 1) - 1)
         number("pending_loss", history.pending_loss, 0)
         return history
+
+    def for_model_file(self) -> dict[str, Any]:
+        """What a model file keeps: fewer points, and nothing in which two equal trainings differ.
+
+        Examples
+        --------
+        >>> record = charrnn.train.train("hello world").history.for_model_file()
+        >>> record["times"], record["origin"]["text"]
+        ([], 'data')
+        """
+        kept = dataclasses.replace(self, times=[], val_times=[], pending_steps=0, pending_loss=0.0)
+        while len(kept.steps) > self.FEW_POINTS:
+            even = len(kept.steps) // 2 * 2
+            for name in ("steps", "losses", "learning_rates"):
+                setattr(kept, name, getattr(kept, name)[:even])
+            kept._halve()
+        for name in ("losses", "learning_rates", "val_losses"):
+            setattr(kept, name, [float(f"{value:.6g}") for value in getattr(kept, name)])
+        return dataclasses.asdict(kept)
 
     def _halve(self) -> None:
         self.stretch *= 2

@@ -255,8 +255,15 @@ class LanguageModel(ABC):
 
     # Scoring
 
-    def evaluate(self, data: corpus.Data, *, encoding: str = "utf-8") -> Evaluation:
-        """The mean loss over a text: the state is carried from its first character to its last.
+    def evaluate(
+        self,
+        data: corpus.Data,
+        *,
+        encoding: str = "utf-8",
+        unknown: str = "error",
+        weights: Iterable[float] | None = None,
+    ) -> Evaluation:
+        """The mean loss over a text, the state carried from its first character to its last.
 
         Parameters
         ----------
@@ -266,6 +273,10 @@ class LanguageModel(ABC):
             are predicted too.
         encoding : str
             Encoding of a file.
+        unknown : "error" or "skip"
+            Whether characters that are not in the vocabulary are left out; `num_skipped` says how many.
+        weights : iterable of float, optional
+            How many copies of each document there are, for a model of documents: the mean counts each as often.
 
         Returns
         -------
@@ -274,7 +285,7 @@ class LanguageModel(ABC):
         Raises
         ------
         ValueError
-            A character is not in the vocabulary. The message says which one it is, and where it stands.
+            Characters are not in the vocabulary, and `unknown` is "error"; the message names all, and where they are.
 
         Examples
         --------
@@ -282,7 +293,7 @@ class LanguageModel(ABC):
         >>> model.evaluate("hello world").num_chars
         10
         """
-        return scoring.evaluate(self, data, encoding)
+        return scoring.evaluate(self, data, encoding, unknown, weights)
 
     @overload
     def log_prob(self, text: str | bytes) -> npt.NDArray[np.float64]: ...  # type: ignore[overload-overlap]

@@ -16,9 +16,10 @@ import numpy as np
 from charrnn import files, hidden, kernels
 from charrnn.errors import ArgumentTypeError, ArgumentValueError, as_array, choice, integer
 from charrnn.language import LanguageModel
-from charrnn.parameters import CELLS, as_arrays, check_shapes, dtype_name, initialize, network_of
+from charrnn.parameters import CELLS, as_arrays, check_shapes, dtype_name, extended_arrays, initialize, network_of
 from charrnn.scoring import Evaluation
 from charrnn.system import threads_worth
+from charrnn.text.documents import Cut
 from charrnn.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ class CharRNN(LanguageModel):
     hidden_size, num_layers : int
     dtype : numpy.dtype
     history : History or None
-        How the training went, if this model was trained in this process.
+        How the training went, and what the model was made of; None for one that was not trained here.
+    cut : Cut or None
+        How the files that it was trained on were cut into documents; None for a text.
 
     Examples
     --------
@@ -115,6 +118,14 @@ class CharRNN(LanguageModel):
         return type(self).from_state_dict, (self.vocabulary, state), others
 
     @property
+    def cut(self) -> Cut | None:
+        """How files are cut into documents for this model: as those that it was trained on, by default into lines."""
+        if self.vocabulary.end is None:
+            return None
+        origin = None if self.history is None else self.history.origin
+        return Cut(**(origin.cut or {})) if origin is not None else Cut()
+
+    @property
     def num_parameters(self) -> int:
         """How many numbers training adjusts."""
         return sum(parameter.size for parameter in self.state_dict().values())
@@ -151,12 +162,15 @@ class CharRNN(LanguageModel):
         vocabulary : Vocabulary or str
             The symbols. A str is the characters in index order; if the arrays have one symbol more, that one is END.
         state_dict : mapping of str to array
-            The arrays that `state_dict` gives, or PyTorch tensors of these names. They are copied.
+            As `state_dict` gives it, or as PyTorch gives that of a network of an `nn.RNN`, `nn.GRU` or `nn.LSTM` and an
+            `nn.Linear`, whatever their names: tensors may require gradients and be of bfloat16, there may be no biases,
+            and an `nn.Embedding` is multiplied into `rnn.weight_ih_l0`. Copied.
 
         Raises
         ------
         ValueError
-            A name is missing or unknown, or a shape does not fit the other shapes. The message names the array.
+            A name is missing or unknown, a shape does not fit the others, or a number is NaN or infinite; the message
+            names it.
 
         Examples
         --------
@@ -172,6 +186,33 @@ class CharRNN(LanguageModel):
         for name, parameter in model.state_dict().items():
             parameter[...] = arrays[name]
         return model
+
+    def extended(self, characters: str) -> Self:
+        """The model with further characters: they have rows of their own, and those of the others are as they were.
+
+        A new character is at first as probable as the logits' mean makes it. As an input it does what the mean of the
+        others does.
+
+        Parameters
+        ----------
+        characters : str
+            Those that the vocabulary has already are passed over; the new ones come after them.
+
+        Examples
+        --------
+        >>> model = charrnn.train.train("hello world").extended("hello, world!")
+        >>> model.vocabulary
+        <Vocabulary of 10 characters ' dehlorw!,'>
+        """
+        known = self.vocabulary
+        vocabulary = Vocabulary(
+            known.characters + "".join(sorted(set(characters) - set(known.characters))),
+            end=known.end is not None,
+            labels=known.labels,
+        )
+        extended = type(self).from_state_dict(vocabulary, extended_arrays(self.state_dict(), known, vocabulary))
+        extended.history = self.history
+        return extended
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a safetensors file, whole or not at all.

@@ -63,11 +63,14 @@ def learning_curves(history: History, path: str | os.PathLike[str]) -> None:
     if not history.steps:
         raise ArgumentValueError("history", "must have at least one step, got an empty one")
     figure = Figure(figsize=(11, 6), layout="constrained")
-    losses, rates = figure.subplots(2, 2, sharex="col", sharey="row", gridspec_kw={"height_ratios": (3, 1)})
     seen, val_seen = (np.multiply(steps, history.chars_per_step) for steps in (history.steps, history.val_steps))
-    for column, (x, val_x, label) in enumerate(
-        ((seen, val_seen, "characters seen"), (history.times, history.val_times, "seconds"))
-    ):
+    axes_of_time = [(seen, val_seen, "characters seen")]
+    if history.times:  # a model from a file has none
+        axes_of_time.append((history.times, history.val_times, "seconds"))
+    losses, rates = figure.subplots(
+        2, len(axes_of_time), sharex="col", sharey="row", squeeze=False, gridspec_kw={"height_ratios": (3, 1)}
+    )
+    for column, (x, val_x, label) in enumerate(axes_of_time):
         upper, lower = losses[column], rates[column]
         upper.plot(x, history.losses, color="tab:blue", alpha=0.25, linewidth=0.8)
         upper.plot(*_averaged(x, history.losses), color="tab:blue", label="training")

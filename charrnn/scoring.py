@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn.errors import ArgumentTypeError, ArgumentValueError
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, choice
 from charrnn.text import corpus
 from charrnn.text.batching import document_rows
 from charrnn.text.decoding import code_point_blocks, gathered
@@ -44,6 +44,8 @@ class Evaluation:
         Mean negative log-probability of a character, in nats.
     num_chars : int
         Characters predicted (of documents: and ENDs).
+    num_skipped : int
+        Unknown characters that were left out.
 
     Examples
     --------
@@ -53,6 +55,7 @@ class Evaluation:
 
     loss: float
     num_chars: int
+    num_skipped: int = 0
 
     @property
     def bits_per_char(self) -> float:
@@ -67,17 +70,20 @@ class Evaluation:
     def __repr__(self) -> str:
         return (
             f"Evaluation(loss={self.loss:.4f}, bits_per_char={self.bits_per_char:.4f}, "
-            f"perplexity={self.perplexity:.4f}, num_chars={self.num_chars})"
+            f"perplexity={self.perplexity:.4f}, num_chars={self.num_chars}"
+            f"{f', num_skipped={self.num_skipped}' if self.num_skipped else ''})"
         )
 
 
-def evaluate(model: LanguageModel, data: corpus.Data, encoding: str) -> Evaluation:
+def evaluate(
+    model: LanguageModel, data: corpus.Data, encoding: str, unknown: str, weights: Iterable[float] | None
+) -> Evaluation:
     """See `CharRNN.evaluate`."""
-    stream, rows = _rows(model, data, encoding)
+    stream, rows = _rows(model, data, encoding, unknown, weights)
     total, num_chars = _added_up(stream, rows, losses(model, stream, rows))
     if num_chars == 0:
         raise ArgumentValueError("data", "must have at least 2 characters, for the first one is not predicted")
-    return Evaluation(total / num_chars, round(num_chars))
+    return Evaluation(total / num_chars, round(num_chars), stream.num_skipped)
 
 
 def log_prob(model: LanguageModel, text: Any) -> Any:
@@ -184,11 +190,16 @@ def _batch_shape(length: int) -> tuple[int, int]:
     return ROWS << halvings, STEPS >> halvings
 
 
-def _rows(model: LanguageModel, data: Any, encoding: str) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
+def _rows(
+    model: LanguageModel, data: Any, encoding: str, unknown: str, weights: Iterable[float] | None
+) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
     """A stream of symbols and the rows of it that are read."""
+    choice("unknown", unknown, ("error", "skip"))
     if model.vocabulary.end is None and not isinstance(data, (str, bytes, bytearray, memoryview, os.PathLike)):
-        return _text_rows(model, _listed("data", data))
-    stream = corpus.read(data, encoding=encoding, vocabulary=model.vocabulary)
+        if weights is not None:
+            raise ArgumentValueError("weights", "must come with a model of documents, got a model of a text")
+        return _text_rows(model, _listed("data", data), unknown)
+    stream = corpus.read(data, encoding=encoding, vocabulary=model.vocabulary, unknown=unknown, weights=weights)
     if model.vocabulary.end is None:
         return stream, [(0, len(stream) - 1)]
     return stream, _document_rows(stream)
@@ -199,13 +210,20 @@ def _document_rows(stream: corpus.Corpus) -> list[tuple[int, int]]:
     return document_rows(stream, min(ROWS, stream.num_documents))
 
 
-def _text_rows(model: LanguageModel, texts: list[Any]) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
+def _text_rows(
+    model: LanguageModel, texts: list[Any], unknown: str = "error"
+) -> tuple[corpus.Corpus, list[tuple[int, int]]]:
     """Like `_rows`, for texts in memory: a row for each text."""
     vocabulary = model.vocabulary
     for i, text in enumerate(texts):
         if not isinstance(text, (str, bytes, bytearray)):
             got = f"{type(text).__name__} at position {i}"
             raise ArgumentTypeError("text", f"must be str, bytes or an iterable of them, got {got}")
+    if unknown == "skip":
+        known = [vocabulary.known_part(text) for text in texts]
+        found = _text_rows(model, known)
+        found[0].num_skipped = sum(map(len, texts)) - sum(map(len, known))
+        return found
     bounds = np.cumsum([0, *map(len, texts)])
 
     def place(position: int) -> str:

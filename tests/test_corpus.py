@@ -530,7 +530,7 @@ def test_unknown_characters_are_left_out_where_that_is_asked_for(book: Book) -> 
         assert (text_of(corpus), corpus.num_skipped) == ("hee", 1)
     corpus = read(["xo", "ho"], vocabulary=Vocabulary("ho", end=True), unknown="skip")
     assert (documents_of(corpus), corpus.num_skipped) == (["o", "ho"], 1)
-    with pytest.raises(ValueError, match="^unknown must be 'error' or 'skip', got 'drop'$"):
+    with pytest.raises(ValueError, match="^unknown must be 'error' or 'skip' or 'extend', got 'drop'$"):
         read("a", unknown="drop")
 
 

@@ -38,6 +38,38 @@ charrnn.train.train(path, hidden_size=64, epochs=0.002, val_fraction=0.0005, che
 print(json.dumps({"num_chars": num_chars, "taken": peak_memory() - before, "read": seconds[0]}))
 """
 
+#: Documents of 7 characters on average, from a file or a generator, and what a training takes that goes on into a
+#: second epoch,
+#: so that their order is drawn anew.
+DOCUMENTS = """
+import json, sys, time
+from pathlib import Path
+import numpy as np
+import charrnn, charrnn.train
+from peak import peak_memory
+
+kind, path, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+rng = np.random.default_rng(0)
+
+def names():
+    for _ in range(count // 1000):
+        letters = "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 14_000))
+        ends = rng.integers(1, 14, 1000).cumsum().tolist()
+        yield from (letters[a:b] for a, b in zip([0, *ends], ends))
+
+if kind == "file":
+    with open(path, "w") as file:
+        file.writelines(name + "\\n" for name in names())
+    data = charrnn.documents(path)
+else:
+    data = names()
+before, reports, start = peak_memory(), [], time.perf_counter()
+charrnn.train.train(data, cell="rnn", hidden_size=4, batch_size=500, seq_length=64, epochs=1.01, progress=False,
+                    callback=reports.append)
+print(json.dumps({"num_chars": reports[0].num_chars, "taken": peak_memory() - before, "base": before,
+                  "read": reports[0].seconds, "seconds": time.perf_counter() - start}))
+"""
+
 CHURN = """
 import sys
 import charrnn, charrnn.train
@@ -92,3 +124,12 @@ def test_training_takes_the_memory_of_the_indices_and_70_megabytes(tmp_path, kin
 
 def test_thousands_of_trainings_samples_saves_and_loads_leave_nothing_behind(tmp_path):
     assert run(CHURN, tmp_path / "model", os.environ.get("CHARRNN_TEST_TRAININGS", "1000")) < 5e6
+
+
+@pytest.mark.parametrize("kind", ["file", "generator"])
+def test_ten_million_documents_would_take_the_size_of_their_text_and_200_megabytes(tmp_path, kind):
+    """From what half a million and a million take: the slope, and what does not depend on their number."""
+    few, many = (run(DOCUMENTS, kind, tmp_path / "names", count) for count in (500_000, 1_000_000))
+    slope = (many["taken"] - few["taken"]) / 500_000
+    text = (many["num_chars"] - few["num_chars"]) / 500_000 + 1
+    assert slope * 10**7 + many["taken"] - slope * 10**6 < text * 10**7 + 150e6, (few, many)

@@ -687,3 +687,26 @@ def test_forward_takes_any_layout_of_arrays(hello):
         hello.forward(inputs, np.zeros((2, 64)))
     with pytest.raises(ValueError, match=r"targets must have the shape of inputs, \(4, 2\), got \(2, 4\)"):
         hello.loss_and_grad(inputs, inputs.T)
+
+
+def test_unknown_characters_may_be_left_out_of_an_evaluation_and_are_counted(hello, names):
+    assert hello.evaluate("hexlzlo", unknown="skip").num_skipped == 2
+    assert hello.evaluate("hexlzlo", unknown="skip").loss == hello.evaluate("hello").loss
+    assert hello.evaluate(["hexl", "wozrld"], unknown="skip").loss == hello.evaluate(["hel", "world"]).loss
+    assert hello.evaluate(["hexl", "wozrld"], unknown="skip").num_skipped == 2
+    assert names.evaluate(["bzob"], unknown="skip").loss == names.evaluate(["bob"]).loss
+    assert repr(hello.evaluate("hexlo", unknown="skip")).endswith(", num_chars=3, num_skipped=1)")
+    assert hello.evaluate("hello").num_skipped == 0
+    with pytest.raises(ValueError, match="^unknown must be 'error' or 'skip', got 'extend'$"):
+        hello.evaluate("hexlo", unknown="extend")
+
+
+def test_an_evaluation_counts_a_document_as_often_as_it_has_copies(hello, names):
+    weighted, copied = names.evaluate(["bob", "ann"], weights=[3, 1]), names.evaluate(["bob", "bob", "bob", "ann"])
+    assert weighted.loss == pytest.approx(copied.loss, rel=1e-6)
+    assert weighted.num_chars == copied.num_chars
+    assert names.evaluate(["bob", "ann"], weights=[0, 0.5]).loss == pytest.approx(
+        names.evaluate(["ann"]).loss, rel=1e-6
+    )
+    with pytest.raises(ValueError, match="^weights must come with a model of documents, got a model of a text$"):
+        hello.evaluate(["hello"], weights=[1])

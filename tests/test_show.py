@@ -389,3 +389,13 @@ def test_in_a_browser_twenty_thousand_characters_are_coloured_at_once(opened):
         "(start => (pick(5), document.body.offsetHeight, performance.now() - start))(performance.now())"
     )
     assert milliseconds < 2000
+
+
+def test_unknown_characters_may_be_left_out_of_a_page():
+    model = CharRNN("abc", hidden_size=4)
+    said = []
+    with pytest.raises(ValueError, match="'x' at position 1 of data is not among"):
+        show.page(model, "axbxc")
+    page = show.page(model, "axbxc", unknown="skip", say=said.append)
+    assert page.split("<title>")[1] == show.page(model, "abc").split("<title>")[1]
+    assert said == ["2 characters that the model does not know are left out"]

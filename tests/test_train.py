@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import types
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -366,3 +367,64 @@ def test_a_tanh_rnn_keeps_to_the_rule_but_for_dropout(cell):
 def test_settings_name_arguments_of_train():
     names = {field.name for field in dataclasses.fields(charrnn.train.Settings)}
     assert names <= train.__kwdefaults__.keys()
+
+
+def test_new_characters_get_rows_of_their_own_and_the_others_keep_theirs():
+    for data, further in ((SONG, SONG + "ß!"), (WORDS, [*WORDS, "ß!"])):
+        base = train(data, hidden_size=6, epochs=2, progress=False)
+        with pytest.raises(ValueError, match="'ß' at .* is not among the model's"):
+            train(further, init_from=base, progress=False)
+        model = train(further, init_from=base, extend_vocabulary=True, learning_rate=0.0, epochs=1, progress=False)
+        known, vocabulary = base.vocabulary, model.vocabulary
+        assert vocabulary.characters == known.characters + "!ß"
+        assert (vocabulary.end is None) == (known.end is None)
+        places = [vocabulary.characters.index(c) for c in known.characters]
+        places += [] if known.end is None else [vocabulary.end]
+        before, after = base.state_dict(), model.state_dict()
+        for name, value in before.items():
+            rows = after[name]
+            if name == "rnn.weight_ih_l0":
+                rows = rows[:, places]
+            elif name.startswith("head"):
+                rows = rows[places]
+            np.testing.assert_array_equal(rows, value)
+        longer = train(further, init_from=base, extend_vocabulary=True, epochs=40, progress=False)
+        assert longer.evaluate(further).loss < model.evaluate(further).loss
+        assert longer.next_probs("s")["ß"] > 0
+
+
+def test_characters_may_be_reserved_from_the_start():
+    model = train(WORDS, vocabulary="ßs", hidden_size=4, epochs=1, progress=False)
+    assert "ß" in model.vocabulary
+    assert train([*WORDS, "ß"], init_from=model, epochs=1, progress=False).vocabulary == model.vocabulary
+    for arguments, message in (
+        ({"extend_vocabulary": True}, "extend_vocabulary must come with init_from"),
+        ({"init_from": model, "vocabulary": "x"}, "vocabulary must come with extend_vocabulary"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(WORDS, progress=False, **arguments)
+    with pytest.raises(TypeError, match="^vocabulary must be a str of characters, got int$"):
+        train(WORDS, progress=False, vocabulary=3)
+
+
+def test_a_document_of_weight_w_is_w_documents():
+    settings = dict(hidden_size=6, epochs=200, batch_size=1, progress=False)
+    weighted, copied = train(["a", "b"], weights=[3, 1], **settings), train(["a", "a", "a", "b"], **settings)
+    assert weighted.history.steps == copied.history.steps
+    for model in weighted, copied:
+        assert model.next_probs()["a"] == pytest.approx(0.75, abs=0.03)
+
+
+def test_short_lines_without_documents_are_a_hint():
+    rng = np.random.default_rng(0)
+    names = "\n".join("".join(rng.choice(list("abcdefgh"), 6)) for _ in range(1500))
+    settings = dict(hidden_size=4, epochs=0.01, progress=False)
+    with pytest.warns(UserWarning, match="the text has 1,499 short lines and no blank one: if each is a document"):
+        train(names, **settings)
+    with pytest.warns(UserWarning, match="the text has no line ends but CR"):
+        train(names.replace("\n", "\r"), **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(names.replace("a\n", "a\n\n"), **settings)
+        train(names.split("\n"), **settings)
+        train(SONG * 50, **settings)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.console import printable
-from charrnn.errors import ArgumentTypeError, ArgumentValueError, integer
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, choice, integer
 from charrnn.model import CharRNN, Evaluation
 from charrnn.show.reading import longest_memory, read
 from charrnn.text import corpus
@@ -42,6 +42,7 @@ def page(
     units: int | None = None,
     encoding: str = "utf-8",
     title: str | None = None,
+    unknown: str = "error",
     say: Callable[[str], object] = lambda text: None,
 ) -> str:
     """Show a text as a model sees it, on one HTML page that needs no other file and no network.
@@ -63,6 +64,8 @@ def page(
         Encoding of a file.
     title : str, optional
         By default the name of the file, if it is one.
+    unknown : "error" or "skip"
+        Whether characters that are not in the vocabulary are left out.
     say : callable
         Called with a sentence for everything that is left out.
 
@@ -74,7 +77,7 @@ def page(
     Raises
     ------
     ValueError
-        A character is not in the vocabulary, or there is none to predict.
+        Characters are not in the vocabulary, and `unknown` is "error", or there is none to predict.
 
     Examples
     --------
@@ -90,7 +93,10 @@ def page(
         raise ArgumentTypeError("say", f"must be callable, got {say!r}")
     length = integer("length", length, 1)
     units = None if units is None else integer("units", units, 1)
-    stream = corpus.read(data, encoding=encoding, vocabulary=model.vocabulary)
+    choice("unknown", unknown, ("error", "skip"))
+    stream = corpus.read(data, encoding=encoding, vocabulary=model.vocabulary, unknown=unknown)
+    if stream.num_skipped:
+        say(f"{stream.num_skipped:,} characters that the model does not know are left out")
     first = 0 if model.vocabulary.end is None else 1  # END, which stands before the first character
     symbols = stream.indices(0, first + length).astype(np.int32)
     if len(symbols) < 2:

@@ -60,6 +60,8 @@ class Corpus:
         How files were cut into these documents.
     num_skipped : int, default 0
         Unknown characters that were left out.
+    name : str, default "data"
+        That of the file, or of the argument.
 
     Examples
     --------
@@ -79,6 +81,7 @@ class Corpus:
         weights: np.ndarray | None = None,
         cut: Cut | None = None,
         num_skipped: int = 0,
+        name: str = "data",
     ) -> None:
         self.vocabulary = vocabulary
         self.codes = codes
@@ -86,6 +89,11 @@ class Corpus:
         self.weights = weights
         self.cut = cut
         self.num_skipped = num_skipped
+        self.name = name
+
+    def part(self, codes: np.ndarray, weights: np.ndarray | None = None) -> Corpus:
+        """Give a corpus of these of its codes, with all else that is known of this one."""
+        return Corpus(self.vocabulary, codes, self.table, weights=weights, cut=self.cut, name=self.name)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -195,8 +203,9 @@ def read(
         How many copies each document counts for.
     reserve : str, default ""
         Characters that are to be among the symbols though the data may not have them, where no `vocabulary` is given.
-    unknown : "error" or "skip", default "error"
-        Whether characters that are not in the `vocabulary` are left out.
+    unknown : "error", "skip" or "extend", default "error"
+        What is done with characters that are not in the `vocabulary`: they are left out, or become symbols as well,
+        after those that there are.
 
     Returns
     -------
@@ -228,8 +237,17 @@ def read(
     Traceback (most recent call last):
     ValueError: '!' at position 4 of data is not among the model's 4 characters (U+0021 EXCLAMATION MARK, once)
     """
-    choice("unknown", unknown, ("error", "skip"))
-    reading = _Reading(vocabulary, reserve, UnknownCharacters() if unknown == "skip" else None)
+    choice("unknown", unknown, ("error", "skip", "extend"))
+    reading = _Reading(vocabulary, reserve, unknown)
+    found = _read(reading, data, encoding, name, weights)
+    if isinstance(data, Documents):
+        found.name = " + ".join(os.path.basename(source.name) for source in data.sources)
+    else:
+        found.name = os.path.basename(os.fsdecode(data)) if isinstance(data, os.PathLike) else name
+    return found
+
+
+def _read(reading: _Reading, data: Data, encoding: str, name: str, weights: Iterable[float] | None) -> Corpus:
     if isinstance(data, os.PathLike):
         if weights is not None:
             raise ArgumentValueError("weights", "must come with documents, got a text")
@@ -245,7 +263,7 @@ def read(
             raise ArgumentValueError("weights", "must come with documents, got a text")
         warn_of_name(data, name)
         return reading.text(code_point_blocks(data if isinstance(data, str) else bytes(data)), name)
-    if vocabulary is not None and vocabulary.end is None:
+    if reading.vocabulary is not None and reading.vocabulary.end is None:
         _check_iterable(data, name)
         raise ArgumentValueError(name, "must be a single text, as the model's vocabulary has no END, got documents")
     return reading.documents(data, name, None if weights is None else checked_weights(weights))
@@ -254,20 +272,21 @@ def read(
 class _Reading:
     """One run through the data: what becomes of its blocks of code points."""
 
-    def __init__(self, vocabulary: Vocabulary | None, reserve: str, skipped: UnknownCharacters | None) -> None:
+    def __init__(self, vocabulary: Vocabulary | None, reserve: str, unknown: str) -> None:
         self.vocabulary = vocabulary
         self.reserve = code_points(reserve)
-        self.skipped = skipped
+        self.skipped = UnknownCharacters() if unknown == "skip" else None
+        self.grows = vocabulary is None or unknown == "extend"
         self.labels: dict[str, int] = {}
         if vocabulary is not None:
             self.labels = {label: i for i, label in enumerate(vocabulary.labels)}
         self.weights: list[float] | None = None
 
     def text(self, blocks: Iterator[np.ndarray], name: str) -> Corpus:
-        if self.vocabulary is None:
-            return self._numbered(blocks, name)
-        single = self.vocabulary.end is not None
+        single = self.vocabulary is not None and self.vocabulary.end is not None
         stream = chain([END_BLOCK], blocks, [END_BLOCK]) if single else blocks
+        if self.grows:
+            return self._numbered(stream, name)
         return self._encoded(stream, lambda position: f"position {position - single} of {name}")
 
     def mapped(self, file: BinaryIO, codec: str, name: str) -> Corpus | None:
@@ -279,8 +298,9 @@ class _Reading:
         if found is None:
             return None
         codes, points = found
-        vocabulary = vocabulary or Vocabulary(text_of(np.union1d(points, self.reserve)))
-        if vocabulary.dtype != np.uint8 or vocabulary.look_up(points).min() < 0:
+        if self.grows:
+            vocabulary = self._vocabulary(points)
+        if vocabulary is None or vocabulary.dtype != np.uint8 or vocabulary.look_up(points).min() < 0:
             return None
         return Corpus(vocabulary, codes, np.maximum(vocabulary.look_up(IDENTITY), 0).astype(np.uint8))
 
@@ -296,7 +316,7 @@ class _Reading:
         else:
             cut = None
             blocks = document_blocks(self._special_points_of(_documents(data, name)))
-        if self.vocabulary is None:
+        if self.grows:
             corpus = self._numbered(blocks, name)
         else:
             tracker = Tracker(blocks)
@@ -325,29 +345,37 @@ class _Reading:
             yield text, END_POINT if label is None else self._label_point(label)
 
     def _label_point(self, label: str) -> int:
-        if self.vocabulary is not None and label not in self.labels:
-            known = ", ".join(map(repr, self.vocabulary.labels)) or "none"
+        if not self.grows and label not in self.labels:
+            known = ", ".join(map(repr, self.labels)) or "none"
             raise ArgumentValueError("label", f"must be one of the model's, {known}, got {label!r}")
         return END_POINT + 1 + self.labels.setdefault(label, len(self.labels))
 
     def _numbered(self, blocks: Iterable[np.ndarray], name: str) -> Corpus:
         points, encoded, dtype = number(blocks)
-        characters = np.union1d(points[points < END_POINT], self.reserve)
         if not (points < END_POINT).any():
             raise ArgumentValueError(
                 name, "must have at least 1 document, got none" if len(encoded) == 1 else "has no characters"
             )
-        labels = sorted(self.labels)
-        vocabulary = Vocabulary(text_of(characters), end=bool((points == END_POINT).any()), labels=labels)
+        vocabulary = self._vocabulary(points)
         if vocabulary.dtype != dtype:
             widen(encoded, dtype, vocabulary.dtype)
         codes = np.frombuffer(encoded, vocabulary.dtype)
         # The labels have points in the order in which they came, and indices in their own.
-        sorted_points = np.array([END_POINT + 1 + labels.index(label) for label in self.labels], np.int32)
+        sorted_points = np.array([END_POINT + 1 + vocabulary.labels.index(label) for label in self.labels], np.int32)
         is_label = points > END_POINT
         points[is_label] = sorted_points[points[is_label] - END_POINT - 1]
         renumber(codes, vocabulary.look_up(points).astype(vocabulary.dtype))
         return Corpus(vocabulary, codes)
+
+    def _vocabulary(self, points: np.ndarray) -> Vocabulary:
+        """The symbols that there were, and after them the new ones in their order."""
+        characters, labels, end = "", list[str](), bool((points >= END_POINT).any())
+        if self.vocabulary is not None:
+            characters, labels = self.vocabulary.characters, list(self.vocabulary.labels)
+            end = end or self.vocabulary.end is not None
+        new = np.setdiff1d(np.union1d(points[points < END_POINT], self.reserve), code_points(characters))
+        labels += sorted(self.labels.keys() - labels)
+        return Vocabulary(characters + text_of(new), end=end, labels=labels)
 
     def _encoded(
         self,

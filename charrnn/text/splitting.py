@@ -72,7 +72,7 @@ def split(corpus: Corpus, val_fraction: float, seed: int = 0) -> tuple[Corpus, C
                 f"validate on, got {val_fraction} of {len(corpus)}",
             )
         return tuple(  # type: ignore[return-value]
-            Corpus(corpus.vocabulary, codes, corpus.table) for codes in (corpus.codes[:cut], corpus.codes[cut:])
+            corpus.part(codes) for codes in (corpus.codes[:cut], corpus.codes[cut:])
         )
     ends = corpus.ends()
     return _part(corpus, ends, _choose(corpus, ends, val_fraction, seed))
@@ -216,11 +216,9 @@ def _part(corpus: Corpus, ends: np.ndarray, choice: _Choice) -> tuple[Corpus, Co
             filled += len(rest)
     end = np.array([corpus.vocabulary.end], codes.dtype)
     codes[filled : filled + 1] = end
-    parts = []
-    for part, numbers in (
-        (codes[: filled + 1], ~choice.whole),
-        (np.concatenate([*validated, end]), choice.whole | np.isin(np.arange(len(choice.whole)), choice.cut)),
-    ):
-        weights = None if corpus.weights is None else corpus.weights[numbers]
-        parts.append(Corpus(corpus.vocabulary, part, corpus.table, weights=weights, cut=corpus.cut))
-    return parts[0], parts[1]
+    train, val = codes[: filled + 1], np.concatenate([*validated, end])
+    if corpus.weights is None:
+        return corpus.part(train), corpus.part(val)
+    in_val = choice.whole.copy()
+    in_val[choice.cut] = True
+    return corpus.part(train, corpus.weights[~choice.whole]), corpus.part(val, corpus.weights[in_val])

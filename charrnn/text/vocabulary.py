@@ -191,6 +191,17 @@ class Vocabulary:
         """
         return self._table.take(points, mode="clip")
 
+    def known_part(self, text: str | bytes | bytearray) -> str:
+        """Give a text without the characters that are not in the vocabulary.
+
+        Examples
+        --------
+        >>> Vocabulary("abc").known_part("a-b-c")
+        'abc'
+        """
+        blocks = self.encode_blocks(code_point_blocks(text), lambda position: None, UnknownCharacters())
+        return self.decode(gathered(blocks, self.dtype))
+
     def decode(self, indices: npt.ArrayLike) -> str:
         """Give the text of a sequence of indices.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from charrnn.model import CharRNN
 from charrnn.options import declared
 from charrnn.system import check_memory
 from charrnn.text import corpus
+from charrnn.text.hints import of_text
 from charrnn.train.loop import Run
 from charrnn.train.progress import Progress
 from charrnn.train.report import Report
@@ -71,6 +72,9 @@ def train(
     checkpoint_seconds: float = 60.0,
     resume: bool = False,
     init_from: CharRNN | str | os.PathLike[str] | None = None,
+    extend_vocabulary: bool = False,
+    vocabulary: str = "",
+    weights: Iterable[float] | None = None,
     progress: bool = True,
     callback: Callable[[Report], Any] | None = None,
     encoding: str = "utf-8",
@@ -85,7 +89,7 @@ def train(
     data : str, bytes, os.PathLike, or iterable of str
         A str is the text itself, bytes are text over byte values (byte n is character U+00n), a path is a file. An
         iterable is a set of documents (names, log lines), each independent of the others: the model learns where one
-        begins and ends, and their order is shuffled each epoch.
+        begins and ends, and their order is shuffled each epoch. `charrnn.documents` reads them from files.
     cell : "rnn", "gru" or "lstm"
         The tanh RNN, gated recurrent unit or long short-term memory of PyTorch. Default: by the text's size, see
         `defaults`.
@@ -125,8 +129,9 @@ def train(
         size, see `defaults`, where neither is given.
     val_fraction : float
         Share of the text, the last part of it, that is not trained on but validated with, 20 times in a run (or for a
-        twentieth of max_seconds); the model returned is then the one of the best validation. Default: 0.1 from 10 000
-        characters on, at most half a million characters.
+        twentieth of max_seconds); the model returned is then the one of the best validation. Of documents it is a
+        choice that depends on their texts and the seed, not on their order: equal ones are all in it or none. Default:
+        0.1 from 10 000 characters on, at most half a million characters.
     seed : int
         Fixes every bit of the result, for any number of threads (but with max_seconds the clock has a say).
     dtype : "float32" or "float64"
@@ -141,6 +146,14 @@ def train(
         must what `Settings.KEPT` names; epochs, learning rate, schedule and the rest may be others.
     init_from : CharRNN or path
         A model to train further, on data within its vocabulary.
+    extend_vocabulary : bool
+        Characters that the model of `init_from` does not know become symbols as well: they have rows of their own, and
+        those of the others are as they were.
+    vocabulary : str
+        Characters that are to be symbols besides those of the text, for what the model may be trained on later.
+    weights : iterable of float, optional
+        How many copies of each document there are, at least 0: training reads a document as often in each epoch, of 2.5
+        copies two or three times by chance, and a mean over documents counts each as often.
     progress : bool
         Show the progress on stderr, if the training takes more than a second.
     callback : callable
@@ -175,7 +188,7 @@ def train(
     >>> model.sample("h", 10, temperature=0)
     'ello world'
     """
-    arguments = {name: value for name, value in locals().items() if name != "data"}
+    arguments = {name: value for name, value in locals().items() if name not in ("data", "weights")}
     began = time.perf_counter()
     flag("progress", progress)
     if callback is not None and not callable(callback):
@@ -185,17 +198,26 @@ def train(
     given = {name: arguments[name] for name in declared(Settings)}
     if base is not None:
         given = as_of_model(given, base)
-    text = corpus.read(data, encoding=encoding, vocabulary=None if base is None else base.vocabulary)
-    vocabulary = text.vocabulary
-    if vocabulary.labels:
-        raise ArgumentValueError("data", f"must be documents without labels, got {len(vocabulary.labels)} labels")
+    text = corpus.read(
+        data,
+        encoding=encoding,
+        vocabulary=None if base is None else base.vocabulary,
+        weights=weights,
+        reserve=surroundings.vocabulary,
+        unknown="extend" if extend_vocabulary else "error",
+    )
+    symbols = text.vocabulary
+    if symbols.labels:
+        raise ArgumentValueError("data", f"must be documents without labels, got {len(symbols.labels)} labels")
+    for hint in of_text(text):
+        warnings.warn(hint, UserWarning, stacklevel=2)
     given["val_fraction"], training, validation = split_off(text, val_fraction, seed)
     del text  # of documents it is used up
     settings = settle(given, training.epoch_length)
-    _check_memory(settings, len(vocabulary), surroundings.num_threads)
+    _check_memory(settings, len(symbols), surroundings.num_threads)
     if base is None:
         model = CharRNN(
-            vocabulary,
+            symbols,
             cell=settings.cell,
             hidden_size=settings.hidden_size,
             num_layers=settings.num_layers,
@@ -203,7 +225,7 @@ def train(
             seed=settings.seed,
         )
     else:
-        model = type(base).from_state_dict(base.vocabulary, base.state_dict())
+        model = base.extended(symbols.characters)
     run = Run(settings, model, training, validation, surroundings.num_threads, began)
     if surroundings.checkpoint is not None:
         run.keep_checkpoint(surroundings.checkpoint, surroundings.checkpoint_seconds, resume)

@@ -104,6 +104,7 @@ class Checkpoint:
             source = kind if kind in held else "parameters"
             for name, array in arrays.items():
                 array[...] = tensors[f"{source}.{name}"]
+        history.origin = run.history.origin
         run.history = run.model.history = history
         run.best_val_loss = best_val_loss
         run.began -= seconds

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+import charrnn
 from charrnn.errors import DivergenceError, TrainingInterrupted
-from charrnn.history import History
+from charrnn.history import History, Origin
 from charrnn.scoring import validation_loss
 from charrnn.system import threads_worth
 from charrnn.text.batching import readers
@@ -58,6 +59,7 @@ class Run:
         self.num_val_chars = 0 if validation is None else validation.num_chars
         self.num_chars = training.num_chars + self.num_val_chars
         self.history = model.history = History(chars_per_step=settings.batch_size * settings.seq_length)
+        self.history.origin = self._origin()
         self.moments = np.zeros_like(model._arena)
         self.squares = np.zeros_like(model._arena)
         # A model of its own, whose parameters are the average of those of the other.
@@ -95,6 +97,31 @@ class Run:
         if not math.isinf(settings.epochs):
             self.total_steps = max(round(settings.epochs * self.steps_per_epoch), 1)
 
+    def _origin(self) -> Origin:
+        training, validation = self.training, self.validation
+        settings = {
+            name: None if isinstance(value, float) and math.isinf(value) else value
+            for name, value in vars(self.settings).items()
+        }
+        return Origin(
+            version=charrnn.__version__,
+            text=training.name,
+            num_chars=self.num_chars,
+            num_val_chars=self.num_val_chars,
+            num_documents=training.num_documents + (0 if validation is None else validation.num_documents),
+            cut=None if training.cut is None else training.cut.as_record(),
+            settings=settings,
+        )
+
+    def _remember(self) -> None:
+        """What a model file is to tell of the training so far."""
+        origin = self.history.origin
+        assert origin is not None
+        origin.steps = self.trainer.step
+        origin.epochs = self.trainer.step / self.steps_per_epoch
+        origin.val_loss = None if math.isinf(self.best_val_loss) else self.best_val_loss
+        origin.seconds = None if math.isinf(self.settings.max_seconds) else self.seconds()
+
     def read_epoch(self, epoch: int) -> None:
         """Documents come in another order each epoch, which seed and epoch determine."""
         stream = self.training
@@ -116,6 +143,7 @@ class Run:
         self._loop(observers)
         self._look_at_parameters()
         self.complete = True
+        self._remember()
         if self.checkpoint is not None:
             self.checkpoint.save(self)
         self._hand_out(self._outcome())
@@ -268,6 +296,7 @@ class Run:
             step, losses, learning_rates, start = self.call
             made = self.trainer.step - step
             self.history.add(step, losses[:made], learning_rates[:made], start, self.seconds())
+        self._remember()
 
     def _learning_rates(self, step: int, steps: int, rate: float) -> np.ndarray:
         """Of the steps after `step`, when some `rate` of them are made in a second."""

@@ -169,6 +169,12 @@ def _model(name: str, value: Any) -> CharRNN | None:
     raise ArgumentTypeError(name, f"must be a CharRNN or the path of one, got {type(value).__name__}")
 
 
+def _characters(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str of characters, got {type(value).__name__}")
+    return value
+
+
 def _unchecked(name: str, value: Any) -> Any:
     return value
 
@@ -186,6 +192,16 @@ class Surroundings:
     )
     init_from: CharRNN | None = model_option(
         None, str, _model, "train this model further; cell, sizes and precision are its own", metavar="MODEL"
+    )
+    extend_vocabulary: bool = model_option(
+        False, bool, flag, "give characters that the model of --init-from does not know rows of their own"
+    )
+    vocabulary: str = model_option(
+        "",
+        str,
+        _characters,
+        "characters that the model is to know besides those of the text (default: none)",
+        metavar="TEXT",
     )
     num_threads: int = step_option(
         None,
@@ -210,5 +226,9 @@ class Surroundings:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.extend_vocabulary and self.init_from is None:
+            raise ValueError("extend_vocabulary must come with init_from, the model to extend")
+        if self.vocabulary and self.init_from is not None and not self.extend_vocabulary:
+            raise ValueError("vocabulary must come with extend_vocabulary where a model is trained further")
         if self.resume and self.checkpoint is None:
             raise ArgumentValueError("resume", "must come with checkpoint, the file to resume from", other="checkpoint")
