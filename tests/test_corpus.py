@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import charrnn
 from charrnn.text import blocks as blocks_module
 from charrnn.text import corpus as module
 from charrnn.text import decoding
@@ -488,6 +489,7 @@ def test_an_open_text_file_is_its_lines_without_their_ends(book: Book) -> None:
     for newline in None, "":
         with path.open(newline=newline, encoding="utf-8") as file:
             assert documents_of(read(file)) == ["to", "be", "or"]
+    assert documents_of(read(io.StringIO("\ufeffto\n\ufeffbe"))) == ["to", "\ufeffbe"]
     with path.open("rb") as binary:
         assert documents_of(read(binary)) == ["to", "be", "or"]
     assert documents_of(read(io.StringIO("to\nbe"))) == ["to", "be"]
@@ -571,6 +573,14 @@ def test_a_name_of_a_file_as_text_is_a_warning_that_says_path(book: Book) -> Non
         UserWarning, match=r"^data is the text '.*book\.txt' itself, which is also .*: Path\('.*'\) reads"
     ):
         read(name)
+    with pytest.warns(UserWarning) as warned:
+        charrnn.CharRNN(sorted(set(name)), hidden_size=2).evaluate(name)
+    assert warned[0].filename == __file__
+
+
+def test_bytes_of_a_packed_file_are_a_warning() -> None:
+    with pytest.warns(UserWarning, match="^data is what a gzip file holds, not the text that is packed in it"):
+        assert len(read(gzip.compress(b"hello"))) > 10
 
 
 def test_a_packed_file_is_unpacked_and_another_binary_one_named(book: Book) -> None:

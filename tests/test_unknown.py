@@ -23,7 +23,7 @@ def test_all_are_named_in_the_order_of_their_first_places(block: int, monkeypatc
     assert error("ab", "aßbxaß\ud800ß") == (
         "'ß' at position 1 of text is not among the model's 2 characters (U+00DF LATIN SMALL LETTER SHARP S, 3 times), "
         "nor 'x' at position 3 of text (U+0078 LATIN SMALL LETTER X, once), "
-        "'\\ud800' at position 6 of text (U+D800 Cs, once)"
+        "'\\ud800' at position 6 of text (U+D800 without a name, once)"
     )
 
 
@@ -48,7 +48,7 @@ def test_unknown_characters_may_be_left_out_and_are_counted() -> None:
         ("ab", "a\nb", True, "charrnn.documents reads each line as one"),
         ("caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9"), False, "normalize('NFC', text)"),
         ("cafe\u0301", "caf\u00e9", False, "normalize('NFD', text)"),
-        ("an\n", "a\\na", False, "a backslash was typed"),
+        ("an\n", "a\\na", False, "it is two characters, a backslash and an n"),
     ],
 )
 def test_what_may_help_is_said(characters: str, text: str, end: bool, hint: str) -> None:

@@ -24,7 +24,7 @@ from charrnn.errors import ArgumentTypeError, ArgumentValueError, choice
 from charrnn.text.blocks import END_BLOCK, Tracker, document_blocks, line_blocks
 from charrnn.text.decoding import code_point_blocks, code_points, codec_name, file_blocks, gathered, mapped, text_of
 from charrnn.text.documents import Cut, Documents, checked_weights
-from charrnn.text.hints import warn_of_name
+from charrnn.text.hints import warn_of_text
 from charrnn.text.numbering import number, renumber, widen
 from charrnn.text.sources import Source
 from charrnn.text.unknown import UnknownCharacters
@@ -261,7 +261,7 @@ def _read(reading: _Reading, data: Data, encoding: str, name: str, weights: Iter
     if isinstance(data, (str, bytes, bytearray, memoryview)):
         if weights is not None:
             raise ArgumentValueError("weights", "must come with documents, got a text")
-        warn_of_name(data, name)
+        warn_of_text(data, name)
         return reading.text(code_point_blocks(data if isinstance(data, str) else bytes(data)), name)
     if reading.vocabulary is not None and reading.vocabulary.end is None:
         _check_iterable(data, name)
@@ -430,7 +430,7 @@ def _documents(data: Any, name: str) -> Iterator[tuple[str | None, str]]:
                 f"document {i} of {name} must have {'a label' if labelled else 'no label'} as those before"
             )
         if lines:
-            document = document.rstrip("\r\n")
+            document = (document.removeprefix("\ufeff") if i == 0 else document).rstrip("\r\n")
             if not document or document.isspace():
                 continue
         yield label, document

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from charrnn.text.sources import HEAD, PACKED, kind_of
 
 if TYPE_CHECKING:
     from charrnn.text.corpus import Corpus
@@ -19,20 +22,41 @@ LONGEST_LINE = 200
 DIFFERENT = 0.5
 
 
-def warn_of_name(text: Any, name: str) -> None:
-    """Warn of a text that is the name of a file that exists: a str is never a path."""
-    if not isinstance(text, str) or len(text) > 1000 or "\n" in text or "\0" in text:
+def warn_of_text(text: str | bytes | bytearray | memoryview, name: str) -> None:
+    """Warn of a str that is the name of a file, for a str is never a path, and of bytes that are a packed file."""
+    if isinstance(text, str):
+        if _is_file(text):
+            meant = f"Path({text!r}) reads that"
+            _warn(f"{name} is the text {text!r} itself, which is also the name of a file: {meant}")
         return
-    try:
-        is_file = os.path.isfile(text)
-    except (OSError, ValueError):
-        return
-    if is_file:
-        warnings.warn(
-            f"{name} is the text {text!r} itself, which is also the name of a file: Path({text!r}) reads that",
-            UserWarning,
-            stacklevel=2,
+    kind = kind_of(PACKED, bytes(text[:HEAD]))
+    if kind is not None:
+        _warn(
+            f"{name} is what a {kind} file holds, not the text that is packed in it: a path is unpacked, bytes are not"
         )
+
+
+def _is_file(text: str) -> bool:
+    if len(text) > 1000 or "\n" in text or "\0" in text:
+        return False
+    try:
+        return os.path.isfile(text)
+    except (OSError, ValueError):
+        return False
+
+
+def _warn(message: str) -> None:
+    """Warn where the package was called."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "charrnn":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+def warn_of_lines(text: Corpus) -> None:
+    """Warn of a text that is perhaps a set of documents."""
+    for sentence in of_text(text):
+        _warn(sentence)
 
 
 def of_text(text: Corpus) -> list[str]:

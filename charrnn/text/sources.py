@@ -75,7 +75,7 @@ class Source:
         """Open it at its beginning, unpacked; what is no pipe and not packed is a plain file of the system."""
         file = self._open()
         try:
-            kind = _kind(PACKED, _head(file))
+            kind = kind_of(PACKED, _head(file))
             if kind is None:
                 return file
             return io.BufferedReader(_Unpacked(_UNPACK[kind](file, self.name), file, kind, self))
@@ -96,7 +96,7 @@ class Source:
 
     def check_text(self, file: BinaryIO) -> None:
         """Refuse an opened file that is no text, as far as its first bytes tell."""
-        kind = _kind(BINARY, _head(file))
+        kind = kind_of(BINARY, _head(file))
         if kind is not None:
             raise ValueError(f"{self.name} must be a text, got {kind}")
 
@@ -114,7 +114,8 @@ def _head(file: Any) -> bytes:
     return head[:HEAD]
 
 
-def _kind(patterns: dict[str, bytes], head: bytes) -> str | None:
+def kind_of(patterns: dict[str, bytes], head: bytes) -> str | None:
+    """Which of these kinds of file begins so."""
     return next((kind for kind, pattern in patterns.items() if re.match(pattern, head)), None)
 
 

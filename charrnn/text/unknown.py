@@ -16,6 +16,9 @@ MOST_LISTED = 100
 
 LINE_ENDS = ("\n", "\r")
 
+#: Characters that Unicode gives no name of their own.
+CONTROLS = {"\0": "NULL", "\t": "TABULATION", "\n": "LINE FEED", "\r": "CARRIAGE RETURN", "\x1b": "ESCAPE"}
+
 
 class UnknownCharacters:
     """The unknown characters of a text that is read block by block.
@@ -76,7 +79,7 @@ class UnknownCharacters:
         return ValueError("; ".join([message, *hints]))
 
     def _details(self, character: str) -> str:
-        name = unicodedata.name(character, unicodedata.category(character))
+        name = CONTROLS.get(character) or unicodedata.name(character, "without a name")
         count = self.counts[character]
         return f"U+{ord(character):04X} {name}, {f'{count:,} times' if count > 1 else 'once'}"
 
@@ -84,7 +87,9 @@ class UnknownCharacters:
         """What may help, in the order of how many characters it may help with."""
         hints = []
         if self.typed_escape:
-            hints.append("a backslash was typed, and the letter after it: the character that they stand for is another")
+            hints.append(
+                "if '\\n' was typed, it is two characters, a backslash and an n: $'\\n' is a line end in a shell"
+            )
         if "\r" in self.counts and ("\n" in characters or "\n" in self.counts):
             hints.append("its line ends are not those of the model's text: replace '\\r\\n' and '\\r' by '\\n'")
         if end and any(line_end in self.counts for line_end in LINE_ENDS):

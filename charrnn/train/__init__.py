@@ -21,7 +21,7 @@ from charrnn.model import CharRNN
 from charrnn.options import declared
 from charrnn.system import check_memory
 from charrnn.text import corpus
-from charrnn.text.hints import of_text
+from charrnn.text.hints import warn_of_lines
 from charrnn.train.loop import Run
 from charrnn.train.progress import Progress
 from charrnn.train.report import Report
@@ -209,8 +209,7 @@ def train(
     symbols = text.vocabulary
     if symbols.labels:
         raise ArgumentValueError("data", f"must be documents without labels, got {len(symbols.labels)} labels")
-    for hint in of_text(text):
-        warnings.warn(hint, UserWarning, stacklevel=2)
+    warn_of_lines(text)
     given["val_fraction"], training, validation = split_off(text, val_fraction, seed)
     del text  # of documents it is used up
     settings = settle(given, training.epoch_length)
