@@ -35,15 +35,15 @@ NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "True": "False"
 
 #: For the files whose path has this in it, the files of tests that concern them, most telling first.
 TESTS = {
-    "train": ["wiring", "train", "checkpoints", "edges", "arguments"],
-    "history": ["train", "checkpoints"],
+    "train": ["wiring", "train", "checkpoint", "edges", "arguments"],
+    "history": ["train", "checkpoint"],
     "corpus": ["corpus", "wiring"],
     "batching": ["corpus", "wiring"],
     "decoding": ["corpus", "cli"],
     "unknown": ["unknown", "vocabulary"],
     "documents": ["documents", "corpus"],
     "vocabulary": ["vocabulary", "corpus"],
-    "files": ["files", "wiring", "checkpoints"],
+    "files": ["files", "wiring", "checkpoint"],
     "cli": ["cli"],
     "console": ["cli"],
     "progress": ["cli", "train"],
@@ -183,8 +183,8 @@ def find(mutant, sources):
 def tests_for(path, folder):
     """The files of tests for a mutant in this file, of those that there are."""
     wanted = next(tests for part, tests in TESTS.items() if part in path)
-    names = [f"tests/test_{name}.py" for name in wanted]
-    return [name for name in names if (folder / name).exists()]
+    found = [path for name in wanted for path in (folder / "tests").rglob(f"test_{name}.py")]
+    return [str(path.relative_to(folder)) for path in found]
 
 
 def survives(folder, path, seconds):

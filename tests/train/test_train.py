@@ -18,7 +18,7 @@ import charrnn.train
 from charrnn.train import DivergenceError, History, TrainingInterrupted, defaults, train
 
 SONG = "the quick brown fox jumps over the lazy dog; " * 60
-TINY_SHAKESPEARE = Path(__file__).parents[2] / "shared" / "data" / "tinyshakespeare.txt"
+TINY_SHAKESPEARE = Path(__file__).parents[3] / "shared" / "data" / "tinyshakespeare.txt"
 WORDS = ["stone", "sand", "sea", "salt", "shell", "shore", "ship", "sail"]
 
 

@@ -11,7 +11,7 @@ import pytest
 import charrnn
 from charrnn import kernels
 
-PROJECT = Path(__file__).parent / "examples" / "cimport"
+PROJECT = Path(__file__).parents[1] / "examples" / "cimport"
 # The documented kernels, each against NumPy; the sizes are beside those of tiles and vectors.
 CHECK = """
 import dense, numpy as np
