@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from charrnn.kernels.kernels import Sampler
     from charrnn.model import CharRNN
     from charrnn.sampling import Keywords, Novel, Rng, Text
-    from charrnn.text import corpus
+    from charrnn.text.reading import Data
     from charrnn.text.vocabulary import Vocabulary
 
 
@@ -257,7 +257,7 @@ class LanguageModel(ABC):
 
     def evaluate(
         self,
-        data: corpus.Data,
+        data: Data,
         *,
         encoding: str = "utf-8",
         unknown: str = "error",

@@ -18,6 +18,8 @@ from charrnn.errors import ArgumentTypeError, ArgumentValueError, choice
 from charrnn.text import corpus
 from charrnn.text.batching import document_rows
 from charrnn.text.decoding import code_point_blocks, gathered
+from charrnn.text.reading import Data
+from charrnn.text.reading import read as read_data
 
 if TYPE_CHECKING:
     from charrnn.language import LanguageModel
@@ -76,7 +78,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: LanguageModel, data: corpus.Data, encoding: str, unknown: str, weights: Iterable[float] | None
+    model: LanguageModel, data: Data, encoding: str, unknown: str, weights: Iterable[float] | None
 ) -> Evaluation:
     """See `CharRNN.evaluate`."""
     stream, rows = _rows(model, data, encoding, unknown, weights)
@@ -199,7 +201,7 @@ def _rows(
         if weights is not None:
             raise ArgumentValueError("weights", "must come with a model of documents, got a model of a text")
         return _text_rows(model, _listed("data", data), unknown)
-    stream = corpus.read(data, encoding=encoding, vocabulary=model.vocabulary, unknown=unknown, weights=weights)
+    stream = read_data(data, encoding=encoding, vocabulary=model.vocabulary, unknown=unknown, weights=weights)
     if model.vocabulary.end is None:
         return stream, [(0, len(stream) - 1)]
     return stream, _document_rows(stream)

@@ -23,7 +23,8 @@ from charrnn.console import printable
 from charrnn.errors import ArgumentTypeError, ArgumentValueError, choice, integer
 from charrnn.model import CharRNN, Evaluation
 from charrnn.show.reading import longest_memory, read
-from charrnn.text import corpus
+from charrnn.text.reading import Data
+from charrnn.text.reading import read as read_data
 from charrnn.text.vocabulary import Vocabulary
 
 __all__ = ["LENGTH", "page"]
@@ -36,7 +37,7 @@ LEVELS = 127
 
 def page(
     model: CharRNN,
-    data: corpus.Data,
+    data: Data,
     *,
     length: int = LENGTH,
     units: int | None = None,
@@ -94,7 +95,7 @@ def page(
     length = integer("length", length, 1)
     units = None if units is None else integer("units", units, 1)
     choice("unknown", unknown, ("error", "skip"))
-    stream = corpus.read(data, encoding=encoding, vocabulary=model.vocabulary, unknown=unknown)
+    stream = read_data(data, encoding=encoding, vocabulary=model.vocabulary, unknown=unknown)
     if stream.num_skipped:
         say(f"{stream.num_skipped:,} characters that the model does not know are left out")
     first = 0 if model.vocabulary.end is None else 1  # END, which stands before the first character

@@ -61,9 +61,10 @@ def readers(stream: corpus.Corpus, batch_size: int, rng: np.random.Generator | N
 
     Examples
     --------
-    >>> readers(corpus.read("hello world"), 3)
+    >>> from charrnn.text.reading import read
+    >>> readers(read("hello world"), 3)
     Readers(starts=array([0, 3, 6]), length=4, documents=None, first=None)
-    >>> readers(corpus.read(["to", "be", "or not"]), 3)
+    >>> readers(read(["to", "be", "or not"]), 3)
     Readers(starts=array([0, 4, 8]), length=5, documents=array([0, 3, 6], dtype=int32), first=array([0, 1, 2]))
     """
     batch_size = integer("batch_size", batch_size, 1)
@@ -123,7 +124,8 @@ def document_rows(stream: corpus.Corpus, count: int) -> list[tuple[int, int]]:
 
     Examples
     --------
-    >>> document_rows(corpus.read(["to", "be", "or not"]), 2)
+    >>> from charrnn.text.reading import read
+    >>> document_rows(read(["to", "be", "or not"]), 2)
     [(0, 6), (6, 13)]
     """
     ends = stream.ends()

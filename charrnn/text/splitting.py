@@ -55,7 +55,7 @@ def split(corpus: Corpus, val_fraction: float, seed: int = 0) -> tuple[Corpus, C
 
     Examples
     --------
-    >>> from charrnn.text.corpus import read
+    >>> from charrnn.text.reading import read
     >>> train, val = split(read("hello world"), 0.2)
     >>> train.vocabulary.decode(train.indices()), val.vocabulary.decode(val.indices())
     ('hello wo', 'rld')

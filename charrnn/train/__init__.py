@@ -20,8 +20,9 @@ from charrnn.history import History
 from charrnn.model import CharRNN
 from charrnn.options import declared
 from charrnn.system import check_memory
-from charrnn.text import corpus
 from charrnn.text.hints import warn_of_lines
+from charrnn.text.reading import Data
+from charrnn.text.reading import read as read_data
 from charrnn.train.loop import Run
 from charrnn.train.progress import Progress
 from charrnn.train.report import Report
@@ -42,7 +43,7 @@ __all__ = [
 
 
 def train(
-    data: corpus.Data,
+    data: Data,
     *,
     cell: str | None = None,
     hidden_size: int | None = None,
@@ -198,7 +199,7 @@ def train(
     given = {name: arguments[name] for name in declared(Settings)}
     if base is not None:
         given = as_of_model(given, base)
-    text = corpus.read(
+    text = read_data(
         data,
         encoding=encoding,
         vocabulary=None if base is None else base.vocabulary,

@@ -30,6 +30,7 @@ from charrnn import kernels
 from charrnn.cli import standard_library_text
 from charrnn.parameters import CELLS
 from charrnn.text import corpus
+from charrnn.text.reading import read as read_data
 
 CONFIGURATIONS = [(64, 1, 10), (64, 1, 25), (100, 1, 25), (128, 32, 50), (256, 50, 50), (512, 50, 50), (1024, 64, 50)]
 GATED_CONFIGURATIONS = [(128, 32, 50), (256, 50, 50), (512, 50, 50)]
@@ -50,7 +51,7 @@ class Task:
     def __init__(
         self, text: str, cell: str, hidden_size: int, batch_size: int, seq_length: int, num_threads: int
     ) -> None:
-        stream = corpus.read(text)
+        stream = read_data(text)
         self.cell, GH = cell, CELLS[cell] * hidden_size
         H, B, T, V = self.sizes = hidden_size, batch_size, seq_length, len(stream.vocabulary)
         K = (len(stream) - 1) // (B * T)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from charrnn.text import batching
 from charrnn.text.batching import Readers, document_rows, readers
-from charrnn.text.corpus import Corpus, read
+from charrnn.text.corpus import Corpus
+from charrnn.text.reading import read
 
 DOCUMENTS = st.lists(st.text("abc", max_size=12), min_size=1, max_size=20).filter(any)
 

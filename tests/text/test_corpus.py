@@ -23,8 +23,9 @@ import charrnn
 from charrnn.text import blocks as blocks_module
 from charrnn.text import corpus as module
 from charrnn.text import decoding
-from charrnn.text.corpus import Corpus, read
+from charrnn.text.corpus import Corpus
 from charrnn.text.documents import documents
+from charrnn.text.reading import read
 from charrnn.text.splitting import split
 from charrnn.text.vocabulary import Vocabulary
 

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 import charrnn
 from charrnn.text import blocks, decoding
 from charrnn.text import documents as module
-from charrnn.text.corpus import Corpus, read
+from charrnn.text.corpus import Corpus
 from charrnn.text.documents import Cut, documents
+from charrnn.text.reading import read
 from charrnn.text.vocabulary import Vocabulary
 
 Write = Callable[..., Path]

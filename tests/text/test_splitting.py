@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from charrnn.text import corpus as corpus_module
 from charrnn.text import splitting
-from charrnn.text.corpus import Corpus, read
+from charrnn.text.corpus import Corpus
+from charrnn.text.reading import read
 from charrnn.text.splitting import split
 
 NAMES = [f"{a}{b}{c}" for a in "abcdefghij" for b in "klmnopqrst" for c in "uvwxyzUVWX"]

@@ -349,7 +349,7 @@ def test_what_was_read_of_a_mapped_file_is_given_back_after_each_look(tmp_path, 
     sizes = dict(cell="rnn", hidden_size=1, batch_size=4096, seq_length=2, epochs=1e-4)
     train(path, val_fraction=0, callback=lambda report: seen.append(resident(path)), progress=False, **sizes)
     assert seen and max(seen) < 1 << 20
-    corpus = charrnn.text.corpus.read(path)
+    corpus = charrnn.text.reading.read(path)
     assert int(corpus.codes[::512].sum()) > 0
     assert resident(path) > 4 << 20
     corpus.forget()
