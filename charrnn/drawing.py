@@ -58,15 +58,18 @@ class Drawing:
         with self._bit_generator.lock:
             return self.sampler.draw(self._next_double, self._interface.state_address, symbols, over)
 
-    def text(self) -> str:
-        """The only text of one row, which is not drawn anew."""
-        symbols, over = np.empty((SYMBOLS, 1), np.int32), np.empty((SYMBOLS, 1), np.uint8)
+    def text(self, length: int | None) -> str:
+        """The only text of one row, which is not drawn anew and has at most so many characters."""
+        steps = SYMBOLS if length is None else min(max(length, 1), SYMBOLS)
+        symbols, over = np.empty((steps, 1), np.int32), np.empty((steps, 1), np.uint8)
         parts: list[str] = []
         while num_steps := self.draw(symbols, over):
             drawn = symbols[:num_steps, 0]
             if drawn[-1] in (-1, self.vocabulary.end):
                 drawn = drawn[:-1]
             parts.append(self.vocabulary.decode(drawn))
+            if over[num_steps - 1, 0]:
+                break
         return self.without_stop("".join(parts))
 
     def texts(self, max_tries: int) -> Iterator[str]:
@@ -98,9 +101,11 @@ class Drawing:
         num_steps, rows = symbols.shape
         columns = symbols.T.ravel()
         drawn = columns >= 0
-        counts = np.cumsum(drawn)
-        ends = columns[drawn] == self.vocabulary.end
-        text = self.vocabulary.decode(np.where(ends, 0, columns[drawn]))
+        counts = np.cumsum(drawn, dtype=np.int32)
+        kept = columns[drawn]
+        if self.vocabulary.end is not None:
+            kept[kept == self.vocabulary.end] = 0
+        text = self.vocabulary.decode(kept)
         bounds = [0, *counts[num_steps - 1 :: num_steps].tolist()]
         starts = bounds[:-1]
         times, places = np.nonzero(over)

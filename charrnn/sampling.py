@@ -128,7 +128,7 @@ class Keywords(TypedDict, total=False):
 def sample(model: LanguageModel, prompt: str | bytes, options: SamplingOptions, rng: Rng) -> Any:
     """See `CharRNN.sample`."""
     drawing, _ = _drawing(model, 1, 1, prompt, options, rng)
-    text = next(drawing.texts(MAX_TRIES), None) if _redraws(model, options) else drawing.text()
+    text = next(drawing.texts(MAX_TRIES), None) if _redraws(model, options) else drawing.text(options.length)
     if text is None:
         raise ValueError(
             f"length and min_length must be those of a document, got {options.length} and {options.min_length}: "
