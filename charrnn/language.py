@@ -262,6 +262,8 @@ class LanguageModel(ABC):
         encoding: str = "utf-8",
         unknown: str = "error",
         weights: Iterable[float] | None = None,
+        rows: int = 1,
+        progress: bool = False,
     ) -> Evaluation:
         """The mean loss over a text, the state carried from its first character to its last.
 
@@ -277,6 +279,12 @@ class LanguageModel(ABC):
             Whether characters that are not in the vocabulary are left out; `num_skipped` says how many.
         weights : iterable of float, optional
             How many copies of each document there are, for a model of documents: the mean counts each as often.
+        rows : int
+            Read one long text in up to so many rows side by side, each of which first reads the 256 characters before
+            it for its state alone: many times as fast with 64, and nearly the same, because a state hardly knows what
+            lies further back. Documents are read side by side anyway.
+        progress : bool
+            Show a bar on a terminal, if it takes more than a second.
 
         Returns
         -------
@@ -293,13 +301,13 @@ class LanguageModel(ABC):
         >>> model.evaluate("hello world").num_chars
         10
         """
-        return scoring.evaluate(self, data, encoding, unknown, weights)
+        return scoring.evaluate(self, data, encoding, unknown, weights, rows, progress)
 
     @overload
-    def log_prob(self, text: str | bytes) -> npt.NDArray[np.float64]: ...  # type: ignore[overload-overlap]
+    def log_prob(self, text: str | bytes, *, rows: int = 1) -> npt.NDArray[np.float64]: ...  # type: ignore[overload-overlap]
     @overload
-    def log_prob(self, text: Iterable[str | bytes]) -> list[npt.NDArray[np.float64]]: ...
-    def log_prob(self, text: Any) -> Any:
+    def log_prob(self, text: Iterable[str | bytes], *, rows: int = 1) -> list[npt.NDArray[np.float64]]: ...
+    def log_prob(self, text: Any, *, rows: int = 1) -> Any:
         """The log-probability of each character of a text; to compare texts, compare sums of them, as `score` gives.
 
         Each is that of a character after the first, given those before it.
@@ -308,6 +316,8 @@ class LanguageModel(ABC):
         ----------
         text : str, bytes, or iterable of str
             An iterable is scored in parallel rows, each text from a zero state.
+        rows : int
+            Read a single long text in up to so many rows side by side, as in `evaluate`.
 
         Returns
         -------
@@ -321,7 +331,7 @@ class LanguageModel(ABC):
         >>> bool(model.log_prob("hello").sum() > model.log_prob("hollo").sum())
         True
         """
-        return scoring.log_prob(self, text)
+        return scoring.log_prob(self, text, rows)
 
     @overload
     def score(self, texts: str | bytes, *, per_char: bool = False, unknown: str = "error") -> float: ...  # type: ignore[overload-overlap]

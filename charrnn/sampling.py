@@ -47,16 +47,28 @@ LENGTH = 200
 MAX_TRIES = 100_000
 
 
+#: A length that no text has: a text that is drawn character by character goes on until it is no longer asked for.
+ENDLESS = 1 << 62
+
+
+def length_of(word: str) -> int:
+    """Read a length on the command line, where none and -1 are without end."""
+    return ENDLESS if word in ("none", "-1") else int(word)
+
+
+length_of.__name__ = "int"  # argparse says "invalid int value"
+
+
 @dataclass(frozen=True)
 class SamplingOptions:
     """How text is drawn: what `CharRNN.sample` takes beside the prompt and the generator, checked."""
 
     length: int | None = option(
         None,
-        int,
+        length_of,
         optional(partial(integer, low=0)),
-        "number of characters to draw; of documents the most, and one that is longer is drawn anew "
-        f"(default: {LENGTH}, of documents no bound)",
+        "number of characters to draw, none for a text without end; of documents the most, and one that is longer is "
+        f"drawn anew (default: {LENGTH}, of documents no bound)",
         metavar="N",
     )
     min_length: int = option(
@@ -142,7 +154,7 @@ def stream(model: LanguageModel, prompt: str | bytes, options: SamplingOptions, 
     if _redraws(model, options):  # whether a document is too long or too short is known at its end
         text = sample(model, prompt, options, rng)
         return (text[i : i + 1] for i in range(len(text)))
-    drawing, automaton = _drawing(model, 1, 1, prompt, options, rng)
+    drawing, automaton = _drawing(model, 1, 1, prompt, options, rng, keeps=False)
     return (_returned(character, prompt) for character in drawing.characters(automaton))
 
 
@@ -208,15 +220,24 @@ def next_probs(model: LanguageModel, prompt: str | bytes) -> dict[str, float]:
 
 
 def _drawing(
-    model: LanguageModel, rows: int, n: int, prompt: str | bytes, options: SamplingOptions, rng: Rng
+    model: LanguageModel,
+    rows: int,
+    n: int,
+    prompt: str | bytes,
+    options: SamplingOptions,
+    rng: Rng,
+    keeps: bool = True,
 ) -> tuple[Drawing, Automaton | None]:
-    """n texts, or where n is -1 one after another, that so many rows draw; and what tells them what may come."""
+    """n texts, or where n is -1 one after another, that so many rows draw; and what tells them what may come.
+
+    What is drawn is kept until a text is whole, unless the caller `keeps` nothing and takes each character.
+    """
     generator, beginning, vocabulary = bit_generator(rng), beginning_of(model, prompt), model.vocabulary
     length = options.length
     name = "length"
     if length is None and vocabulary.end is None:
         length, name = max((LENGTH, "length"), (options.min_length, "min_length"))
-    if length is not None:
+    if length is not None and keeps:
         check_memory(length * np.dtype(np.int32).itemsize, **{name: length})
     least = 0 if _redraws(model, options) else options.min_length
     stops = checked_stops("stop", options.stop)

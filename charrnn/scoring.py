@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn.errors import ArgumentTypeError, ArgumentValueError, choice
+from charrnn.console import is_terminal
+from charrnn.errors import ArgumentTypeError, ArgumentValueError, choice, flag, integer
 from charrnn.text import corpus
 from charrnn.text.batching import document_rows
 from charrnn.text.decoding import code_point_blocks, gathered
@@ -78,22 +80,43 @@ class Evaluation:
 
 
 def evaluate(
-    model: LanguageModel, data: Data, encoding: str, unknown: str, weights: Iterable[float] | None
+    model: LanguageModel,
+    data: Data,
+    encoding: str,
+    unknown: str,
+    weights: Iterable[float] | None,
+    rows: int,
+    progress: bool,
 ) -> Evaluation:
     """See `CharRNN.evaluate`."""
-    stream, rows = _rows(model, data, encoding, unknown, weights)
-    total, num_chars = _added_up(stream, rows, losses(model, stream, rows))
+    rows = integer("rows", rows, 1)
+    stream, ranges = _rows(model, data, encoding, unknown, weights)
+    warm_up = 0
+    if rows > 1 and len(ranges) == 1 and model.vocabulary.end is None:
+        warm_up, ranges = WARM_UP, _warmed_up_rows(ranges[0][1], rows)
+    found = losses(model, stream, ranges)
+    if flag("progress", progress):
+        found = _with_bar(found, sum(stop - start for start, stop in ranges))
+    total, num_chars = _added_up(stream, ranges, found, warm_up)
     if num_chars == 0:
         raise ArgumentValueError("data", "must have at least 2 characters, for the first one is not predicted")
     return Evaluation(total / num_chars, round(num_chars), stream.num_skipped)
 
 
-def log_prob(model: LanguageModel, text: Any) -> Any:
+def log_prob(model: LanguageModel, text: Any, rows: int) -> Any:
     """See `CharRNN.log_prob`."""
+    rows = integer("rows", rows, 1)
     single = isinstance(text, (str, bytes, bytearray))
-    stream, rows = _text_rows(model, [text] if single else _listed("text", text))
-    scores = [np.empty(max(stop - start, 0)) for start, stop in rows]
-    for row, at, found in losses(model, stream, rows):
+    stream, ranges = _text_rows(model, [text] if single else _listed("text", text))
+    if single and rows > 1 and model.vocabulary.end is None:
+        score = np.empty(max(ranges[0][1], 0))
+        ranges = _warmed_up_rows(len(score), rows)
+        for row, at, found in losses(model, stream, ranges):
+            start, left_out = ranges[row][0] + at, max(WARM_UP - at, 0) if ranges[row][0] > 0 else 0
+            score[start + left_out : start + found.size] = -found[left_out:]
+        return score
+    scores = [np.empty(max(stop - start, 0)) for start, stop in ranges]
+    for row, at, found in losses(model, stream, ranges):
         scores[row][at : at + found.size] = -found
     return scores[0] if single else scores
 
@@ -102,14 +125,33 @@ def validation_loss(model: LanguageModel, stream: corpus.Corpus, num_threads: in
     """Nearly what `evaluate` gives, but of parallel rows that first read WARM_UP characters for the state alone."""
     warm_up = 0
     if model.vocabulary.end is None:
-        warm_up = WARM_UP
-        count = len(stream) - 1
-        parts = max(min(ROWS, count // (4 * WARM_UP)), 1)
-        rows = [(max(count * i // parts - warm_up, 0), count * (i + 1) // parts) for i in range(parts)]
+        warm_up, rows = WARM_UP, _warmed_up_rows(len(stream) - 1, ROWS)
     else:
         rows = _document_rows(stream)
     total, num_chars = _added_up(stream, rows, losses(model, stream, rows, num_threads), warm_up)
     return total / num_chars
+
+
+def _warmed_up_rows(count: int, rows: int) -> list[tuple[int, int]]:
+    """Up to so many rows that together have these `count` losses; each but the first begins WARM_UP characters early.
+
+    None is so short that what it reads for its state alone would be much of its work.
+    """
+    parts = max(min(rows, count // (4 * WARM_UP)), 1)
+    return [(max(count * i // parts - WARM_UP, 0), count * (i + 1) // parts) for i in range(parts)]
+
+
+def _with_bar(found: Iterable[tuple[int, int, np.ndarray]], total: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    """The same, with a bar on a terminal where it takes more than a second."""
+    if not is_terminal():
+        yield from found
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit=" chars", unit_scale=True, delay=1, file=sys.stderr) as bar:
+        for row, at, some in found:
+            yield row, at, some
+            bar.update(some.size)
 
 
 def _added_up(

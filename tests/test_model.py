@@ -534,6 +534,7 @@ def test_log_prob_is_that_of_next_probs(dtype, cell):
 
 
 def test_log_prob_of_one_text_has_the_same_bits_for_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr("charrnn.system.available_cpus", lambda: 8)
     model = random_model("abcdef", 1024, dtype="float32")
     monkeypatch.setenv("CHARRNN_NUM_THREADS", "1")
     expected = model.log_prob("abcfed" * 20)
@@ -710,3 +711,29 @@ def test_an_evaluation_counts_a_document_as_often_as_it_has_copies(hello, names)
     )
     with pytest.raises(ValueError, match="^weights must come with a model of documents, got a model of a text$"):
         hello.evaluate(["hello"], weights=[1])
+
+
+# Long texts
+
+
+def test_a_long_text_is_read_in_rows_that_warm_up_first():
+    rng = np.random.default_rng(0)
+    text = "".join(rng.choice(list("abcdef"), 20_000))
+    model = random_model("abcdef", 16, cell="gru")
+    exact = model.log_prob(text)
+    rows = model.log_prob(text, rows=8)
+    assert rows.shape == exact.shape
+    np.testing.assert_allclose(rows[:2000], exact[:2000], atol=1e-5)
+    np.testing.assert_allclose(rows, exact, atol=1e-3)
+    evaluation = model.evaluate(text, rows=8)
+    assert evaluation.num_chars == len(text) - 1
+    assert math.isclose(evaluation.loss, -rows.mean(), rel_tol=1e-6)
+    # A text that is too short for warm-ups is read in one row, with the same bits.
+    assert model.log_prob(text[:900], rows=64).tolist() == model.log_prob(text[:900]).tolist()
+
+
+def test_rows_without_a_warm_up_would_be_seen(monkeypatch):
+    text = "".join(np.random.default_rng(0).choice(list("abcdef"), 20_000))
+    model = random_model("abcdef", 16, cell="gru")
+    monkeypatch.setattr("charrnn.scoring.WARM_UP", 1)
+    assert np.abs(model.log_prob(text, rows=64) - model.log_prob(text)).max() > 1e-3

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
 import sysconfig
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charrnn.cli.options import escaped
 from charrnn.errors import ArgumentValueError
+from charrnn.text.documents import Cut, Documents, documents
 
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
@@ -23,35 +23,75 @@ STANDARD_TEXT_LENGTH = 1_000_000
 def add_text_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of a command that reads a text with a model."""
     parser.add_argument("file", metavar="FILE", help="the text, - for stdin")
-    add_documents_argument(parser)
     parser.add_argument(
         "--encoding", default="utf-8", metavar="NAME", help="encoding of the text (default: %(default)s)"
     )
+    parser.add_argument(
+        "--unknown",
+        choices=("error", "skip"),
+        default="error",
+        help="what to do with characters that the model does not know (default: %(default)s)",
+    )
+    add_cut_arguments(parser, "as the model's own were")
 
 
-def add_documents_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare --documents."""
-    parser.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
+def add_cut_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    """How files are cut into documents; each option but the first implies it."""
+    group = parser.add_argument_group(f"documents (default: {default})")
+    group.add_argument("--documents", action="store_true", help="each line is a document, independent of the others")
+    group.add_argument(
+        "--separator",
+        type=escaped,
+        metavar="TEXT",
+        help=r"documents are what lies between two of these; \n is a line end, \t a tab, \\ a backslash",
+    )
+    for name, what in (
+        ("column", "documents are what this column of a CSV, TSV or JSON lines file holds: a name, or a number from 0"),
+        ("label", "the column of labels"),
+        ("weight", "the column that says how many copies a document counts for"),
+    ):
+        group.add_argument(f"--{name}", type=_column, metavar="COLUMN", help=what)
 
 
-def _read(file: str, encoding: str) -> str:
-    """Return the text of a file; - is stdin."""
-    content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    try:
-        return content.decode(encoding).removeprefix("\ufeff")
-    except (LookupError, UnicodeError) as error:
-        raise ValueError(f"{'stdin' if file == '-' else file}: {error}; give its encoding with --encoding") from None
+def _column(word: str) -> str | int:
+    return int(word) if word.isdecimal() else word
 
 
-def data_of(files: Sequence[str], documents: bool, encoding: str) -> Any:
-    """Return the data in the form that the library takes: a path if possible, because a large file is mapped."""
-    if len(files) == 1 and files[0] != "-" and not documents:
+def cut_of(args: argparse.Namespace, model: CharRNN | None = None) -> Cut | None:
+    """How the files are cut into documents, None for a text: as is asked for, otherwise as those of the model were."""
+    asked = {name: getattr(args, name) for name in ("separator", "column", "label", "weight")}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    option = next(iter(asked), "documents" if args.documents else None)
+    if option is None:
+        return None if model is None else model.cut
+    if model is not None and model.vocabulary.end is None:
+        raise ArgumentValueError(option, f"must come with a model of documents, got {args.model}, a model of a text")
+    return Cut(**asked)
+
+
+def data_of(files: Sequence[str], cut: Cut | None, encoding: str) -> Any:
+    """What the functions of the library take: a path where it can be one, for a large file is mapped."""
+    if cut is not None:
+        return Documents(files, cut, encoding, None) if files else _standard_lines()
+    if not files:
+        return standard_library_text()
+    if len(files) == 1 and files[0] != "-":
         return Path(files[0])
-    texts = [_read(file, encoding) for file in files] or [standard_library_text()]
-    if not documents:
-        return "".join(texts)
-    lines = [line.removesuffix("\r") for text in texts for line in text.split("\n")]
-    return [line for line in lines if line.strip()]
+    return text_of(files, encoding)
+
+
+def text_of(files: Sequence[str], encoding: str) -> str:
+    """The text of these files, one after the other."""
+    return "".join(piece for pieces in documents(files, encoding=encoding).texts() for piece in pieces)
+
+
+def _standard_lines() -> list[str]:
+    return [line for line in standard_library_text().split("\n") if line.strip()]
+
+
+def name_of(files: Sequence[str]) -> str:
+    """What messages call the text of these files."""
+    return " + ".join("stdin" if file == "-" else file for file in files)
 
 
 def standard_library_text() -> str:
@@ -84,22 +124,3 @@ def standard_library_text() -> str:
     if not modules:
         raise FileNotFoundError(f"this Python has no source of its standard library in {folder}; give a FILE")
     return "".join(modules)[:STANDARD_TEXT_LENGTH]
-
-
-def check_documents(model: CharRNN, args: argparse.Namespace) -> None:
-    """Raise an error for a model of a text, if the command line asks for documents."""
-    if model.vocabulary.end is None:
-        raise ArgumentValueError(
-            "documents", f"must come with a model of documents, got {args.model}, a model of a text"
-        )
-
-
-@contextlib.contextmanager
-def hint_at_documents(model: CharRNN) -> Iterator[None]:
-    """Let an error about line ends suggest --documents, if the model is one of documents."""
-    try:
-        yield
-    except ValueError as error:
-        if model.vocabulary.end is None or not str(error).startswith((repr("\n"), repr("\r"))):
-            raise
-        raise ValueError(f"{error}; is each line a document? then give --documents") from None

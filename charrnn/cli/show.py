@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from charrnn.cli.inputs import add_text_arguments, check_documents, data_of, hint_at_documents
+from charrnn.cli.inputs import add_text_arguments, cut_of, data_of
 from charrnn.cli.outputs import check_output
 from charrnn.console import write
 
@@ -18,7 +18,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "character or by the activation of a hidden unit, and shows the best guesses of the one pointed at.\n\n"
         "examples:\n"
         "  charrnn show book.safetensors book.txt\n"
-        "  charrnn show names.safetensors names.txt --documents -o names.html\n"
+        "  charrnn show names.safetensors names.txt -o names.html\n"
         "  charrnn sample book.safetensors | charrnn show book.safetensors -\n"
     )
     parser.add_argument("model", metavar="MODEL", help="a model file")
@@ -41,20 +41,16 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output)
     check_output("output", output, [args.model, args.file])
     model = load(args.model)
-    if args.documents:
-        check_documents(model, args)
-    data = data_of([args.file], args.documents, args.encoding)
-    title = "stdin" if args.file == "-" else Path(args.file).name
-    with hint_at_documents(model):
-        html = page(
-            model,
-            data,
-            length=args.length,
-            units=args.units,
-            encoding=args.encoding,
-            title=title,
-            say=write,
-        )
+    html = page(
+        model,
+        data_of([args.file], cut_of(args, model), args.encoding),
+        length=args.length,
+        units=args.units,
+        encoding=args.encoding,
+        unknown=args.unknown,
+        title="stdin" if args.file == "-" else Path(args.file).name,
+        say=write,
+    )
     output.write_text(html, "ascii")
     write(f"{output}: {len(html) / 1e6:.1f} MB, to be opened in a browser")
     return 0

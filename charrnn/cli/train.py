@@ -11,13 +11,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from charrnn.cli.inputs import STANDARD_TEXT_LENGTH, add_documents_argument, data_of
+from charrnn.cli.inputs import STANDARD_TEXT_LENGTH, add_cut_arguments, cut_of, data_of, name_of
 from charrnn.cli.options import FAILED, INTERRUPTED, WRONG, add_declared
 from charrnn.cli.outputs import beside, check_nothing_is_lost, check_output, default_output, message_of
 from charrnn.cli.watch import Watch
-from charrnn.console import count, warnings_as_lines, write
+from charrnn.console import warnings_as_lines, write
 from charrnn.options import declared
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="replace a model, and begin a training anew whose checkpoint is there"
     )
-    add_documents_argument(parser)
+    add_cut_arguments(parser, "the files are one text")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument(
         "--plot", metavar="PICTURE", help="draw the losses and the learning rate into this file (needs matplotlib)"
@@ -68,8 +68,9 @@ def run(args: argparse.Namespace) -> int:
 
     say = (lambda text: None) if args.quiet else write
     files = _files(args, say)
-    data = data_of(args.files, args.documents, args.encoding)
-    watch = Watch(say, args, _describe(data, args), files.resumed)
+    data = data_of(args.files, cut_of(args), args.encoding)
+    name = name_of(args.files) or f"Python's standard library in {sysconfig.get_path('stdlib')}"
+    watch = Watch(say, args, name, files.resumed)
     options = {name: getattr(args, name) for name in (*declared(Settings), *declared(Surroundings))}
     try:
         with warnings_as_lines():
@@ -98,10 +99,7 @@ def run(args: argparse.Namespace) -> int:
         say(f"{files.checkpoint} holds a training that is complete; with more --epochs it goes on")
     elif not files.keeps_checkpoint:
         files.checkpoint.unlink(missing_ok=True)
-    say(
-        f"{files.output}: {_loss(model)}\nsample it with: charrnn sample {shlex.quote(str(files.output))}"
-        f"{' --documents' if args.documents else ''}"
-    )
+    say(f"{files.output}: {_loss(model)}\nsample it with: charrnn sample {shlex.quote(str(files.output))}")
     return 0
 
 
@@ -163,12 +161,6 @@ def _diverged(error: DivergenceError, args: argparse.Namespace, files: _Files) -
         message += f"; the best model so far is in {files.output}"
     write(f"charrnn: error: {message}")
     return FAILED
-
-
-def _describe(data: Any, args: argparse.Namespace) -> str:
-    name = " + ".join("stdin" if file == "-" else file for file in args.files)
-    name = name or f"Python's standard library in {sysconfig.get_path('stdlib')}"
-    return f"{name}: {count(len(data), 'document') + ', ' if args.documents else ''}"
 
 
 def _save(model: CharRNN, files: _Files) -> None:

@@ -53,8 +53,9 @@ class Watch:
         ends += [] if math.isinf(s.max_seconds) else [f"{s.max_seconds:g} seconds"]
         threads = num_threads_or_default(args.num_threads)
         lines = [
-            f"{self.text}{count(report.num_chars, 'character')}, {count(len(model.vocabulary), 'symbol')}; "
-            f"{f'{s.val_fraction:.3g}' if s.val_fraction else 'none'} of it to validate",
+            f"{self.text}: {self._documents(report)}{count(report.num_chars, 'character')}, "
+            f"{count(len(model.vocabulary), 'symbol')}; "
+            f"{f'{report.num_val_chars / report.num_chars:.2g}' if report.num_val_chars else 'none'} of it to validate",
             f"{architecture(model)}, {model.num_parameters:,} parameters, {model.dtype.name}",
             f"{s.optimizer}, rate {s.learning_rate:.3g}, batches of {s.batch_size} x {s.seq_length} characters",
             f"{count(threads, 'thread')}, {BUILD} kernels; ends after {' or '.join(ends)}, or with Ctrl-C",
@@ -62,6 +63,12 @@ class Watch:
         if self.resumed:
             lines.append(f"resumed from {args.checkpoint} at epoch {report.epoch:.2f}")
         return "\n".join(lines)
+
+    @staticmethod
+    def _documents(report: Report) -> str:
+        history = report.model.history
+        number = history.origin.num_documents if history is not None and history.origin is not None else 0
+        return f"{count(number, 'document')}, " if number else ""
 
     def _seconds_left(self, report: Report) -> float:
         s = report.settings

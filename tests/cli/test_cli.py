@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import gzip
 import inspect
 import io
 import json
@@ -31,6 +32,7 @@ from charrnn.cli.info import _legible
 from charrnn.cli.outputs import message_of
 from charrnn.errors import TooLargeError
 from charrnn.options import declared
+from charrnn.text.documents import Cut
 from charrnn.train import Report, train
 from charrnn.train.progress import Progress
 from charrnn.train.settings import Settings, Surroundings
@@ -212,7 +214,7 @@ def test_documents_are_lines_of_all_files(tmp_path: Path) -> None:
     trained = run("train", "a.txt", "b.txt", "--documents", "-o", "n.safetensors", cwd=tmp_path)
     assert trained.returncode == 0
     assert "3 documents, 10 characters, 8 symbols" in trained.stderr
-    assert "charrnn sample n.safetensors --documents" in trained.stderr
+    assert trained.stderr.endswith("charrnn sample n.safetensors\n")
     assert charrnn.load(tmp_path / "n.safetensors").vocabulary == charrnn.Vocabulary("abcelno", end=True)
 
     sampled = run("sample", "n.safetensors", "--documents", "-n", 7, "--temperature", 0.1, cwd=tmp_path)
@@ -221,11 +223,54 @@ def test_documents_are_lines_of_all_files(tmp_path: Path) -> None:
     assert set(sampled.stdout.splitlines()) <= {"ann", "bob", "cleo"}
 
 
-def test_ten_documents_are_drawn_by_default_and_one_without_the_option(folder: Path) -> None:
-    ten = run("sample", "names.safetensors", "--documents", "--prompt", "a", "--temperature", 0, cwd=folder)
+@pytest.mark.parametrize("options", [[], ["--documents"]])
+def test_ten_documents_are_drawn_by_default(folder: Path, options: list[str]) -> None:
+    ten = run("sample", "names.safetensors", *options, "--prompt", "a", "--temperature", 0, cwd=folder)
     assert ten.stdout == "ann\n" * 10
-    one = run("sample", "names.safetensors", "--prompt", "c", "--temperature", 0, cwd=folder)
+    one = run("sample", "names.safetensors", *options, "-n", 1, "--prompt", "c", "--temperature", 0, cwd=folder)
     assert one.stdout == "cleo\n"
+
+
+def test_records_are_drawn_with_what_separates_them(tmp_path: Path) -> None:
+    (tmp_path / "tunes.abc").write_text("ab\nc\n\nd\n" * 10)
+    command = ["train", "tunes.abc", "--separator", "\\n\\n", "-o", "m", "--quiet", "--val-fraction", 0, "--epochs", 60]
+    assert run(*command, cwd=tmp_path).returncode == 0
+    drawn = run("sample", "m", "-n", 2, "--temperature", 0, cwd=tmp_path).stdout
+    assert drawn.endswith("\n\n") and drawn.count("\n\n") == 2
+
+
+def test_a_prompt_may_be_a_file(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompt").write_text("hell")
+    options = ["--length", 7, "--temperature", 0]
+    result = run("sample", folder / "hello.safetensors", "--prompt-file", "prompt", *options, cwd=tmp_path)
+    assert result.stdout == "hello world\n"
+    result = run("sample", folder / "hello.safetensors", "--prompt-file", "-", *options, cwd=tmp_path, stdin=b"he")
+    assert result.stdout == "hello wor\n"
+
+
+@posix
+@pytest.mark.parametrize("length", ["none", "-1"])
+def test_a_text_without_end_ends_when_nobody_reads_it(folder: Path, length: str) -> None:
+    process = start("sample", "hello.safetensors", "--length", length, cwd=folder)
+    assert process.stdout is not None and process.stderr is not None
+    assert len(process.stdout.read(100_000)) == 100_000
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert process.stderr.read() == b""
+
+
+def test_a_pipe_has_text_before_all_of_it_is_drawn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+
+    class Pipe(io.StringIO):
+        def flush(self) -> None:
+            shown.append(len(self.getvalue()))
+
+    clock = iter(range(10**6))
+    monkeypatch.setattr("charrnn.cli.sample.time.monotonic", lambda: next(clock) * 0.02)
+    monkeypatch.setattr(sys, "stdout", Pipe())
+    assert cli.main(["sample", str(folder / "hello.safetensors"), "--length", "30", "--seed", "1"]) == 0
+    assert len(set(shown)) > 5 and max(b - a for a, b in zip(shown, shown[1:], strict=False)) <= 4
 
 
 def test_documents_are_scored_each_with_its_end(folder: Path) -> None:
@@ -236,6 +281,65 @@ def test_documents_are_scored_each_with_its_end(folder: Path) -> None:
     assert "characters          13\n" in result.stdout
 
 
+TABLES = {
+    "names.csv": 'country,name,n\nItaly,"An\nna",2\nSpain,Bo,1\n',
+    "names.tsv": "country\tname\tn\nItaly\tAnna\t2\nSpain\tBo\t1\n",
+    "names.jsonl": '{"country": "Italy", "name": "Anna", "n": 2}\n{"country": "Spain", "name": "Bo", "n": 1}\n',
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_documents_are_a_column_of_a_table(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(TABLES[name])
+    trained = run("train", name, "--column", "name", "--weight", "n", "-o", "m", *SMALL, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert "2 documents" in trained.stderr
+    model = charrnn.load(tmp_path / "m")
+    assert set("ABano") <= set(model.vocabulary.characters) <= set("ABano\n")
+    # The model remembers the columns, and weighs "Anna" twice.
+    evaluated = run("evaluate", "m", name, cwd=tmp_path)
+    first, second = list(charrnn.documents(tmp_path / name, column="name"))
+    scores = model.score([first, second])
+    expected = -(2 * scores[0] + scores[1]) / (2 * (len(first) + 1) + len(second) + 1)
+    assert f"nats per character  {expected:.4f}\n" in evaluated.stdout
+
+
+def test_documents_are_records_between_separators(tmp_path: Path) -> None:
+    (tmp_path / "tunes.abc").write_text("X:1\nabc\n\nX:2\nd\n" * 3)
+    trained = run("train", "tunes.abc", "--separator", "\\n\\n", "-o", "m", *SMALL, cwd=tmp_path)
+    assert "4 documents" in trained.stderr, trained.stderr
+    model = charrnn.load(tmp_path / "m")
+    assert model.cut == Cut(separator="\n\n")
+    loss = model.evaluate(charrnn.documents(tmp_path / "tunes.abc", separator="\n\n")).loss
+    assert f"nats per character  {loss:.4f}\n" in run("evaluate", "m", "tunes.abc", cwd=tmp_path).stdout
+    # What is asked for goes before what the model remembers.
+    loss = model.evaluate(charrnn.documents(tmp_path / "tunes.abc")).loss
+    assert f"nats per character  {loss:.4f}\n" in run("evaluate", "m", "tunes.abc", "--documents", cwd=tmp_path).stdout
+
+
+def test_packed_files_are_unpacked(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "fox.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
+    (tmp_path / "fox.txt").write_bytes(TEXT.encode())
+    assert run("train", "fox.txt.gz", *SMALL, "-o", "packed", cwd=tmp_path).returncode == 0
+    assert run("train", "fox.txt", *SMALL, "-o", "plain", cwd=tmp_path).returncode == 0
+    packed, plain = (charrnn.load(tmp_path / name).score(TEXT) for name in ("packed", "plain"))
+    assert packed == plain
+    two = run("train", "fox.txt.gz", "fox.txt", *SMALL, "-o", "two", cwd=tmp_path)
+    assert f"{2 * len(TEXT):,} characters" in two.stderr
+
+
+def test_characters_that_a_model_does_not_know_are_left_out_if_asked_for(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "odd.txt").write_text("hello, world!")
+    result = run("evaluate", folder / "hello.safetensors", "odd.txt", cwd=tmp_path)
+    assert_one_line_error(result, "',' at position 5", "'!' at position 12")
+    result = run("evaluate", folder / "hello.safetensors", "odd.txt", "--unknown", "skip", cwd=tmp_path)
+    evaluation = charrnn.load(folder / "hello.safetensors").evaluate("hello world")
+    assert f"nats per character  {evaluation.loss:.4f}\n" in result.stdout
+    assert "left out            2\n" in result.stdout
+    result = run("show", folder / "hello.safetensors", "odd.txt", "--unknown", "skip", cwd=tmp_path)
+    assert "2 characters that the model does not know are left out" in result.stderr
+
+
 def test_a_text_is_shown_on_a_page(folder: Path, tmp_path: Path) -> None:
     result = run("show", folder / "hello.safetensors", "-", "--length", 5, cwd=tmp_path, stdin=b"hello world")
     assert (result.returncode, result.stdout) == (0, "")
@@ -243,7 +347,7 @@ def test_a_text_is_shown_on_a_page(folder: Path, tmp_path: Path) -> None:
     assert cut == "shown are the first 5 of 11 characters; a greater length shows more"
     assert written == "page.html: 0.0 MB, to be opened in a browser"
     assert "<h1>stdin</h1>" in (tmp_path / "page.html").read_text()
-    options = ["--documents", "--units", 3, "-o", "names.html"]
+    options = ["--units", 3, "-o", "names.html"]
     result = run("show", folder / "names.safetensors", folder / "names.txt", *options, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "3 units of" in result.stderr
@@ -486,11 +590,11 @@ WRONG_INPUTS = {
     "train .": ".: ",
     "train one.txt": "training needs at least 2",
     "train empty.txt": "empty.txt has no characters",
-    "train empty.txt --documents": "the text must have at least 1 document",
+    "train empty.txt --documents": "empty.txt must have at least 1 document",
     "train hello.safetensors": "hello.safetensors must be in utf-8",
-    "train fox.txt hello.safetensors": "give its encoding with --encoding",
+    "train fox.txt hello.safetensors": "hello.safetensors must be in utf-8",
     "train fox.txt --encoding martian": "--encoding must be one that Python knows",
-    "train fox.txt fox.txt --encoding martian": "fox.txt: unknown encoding: martian",
+    "train fox.txt fox.txt --encoding martian": "--encoding must be one that Python knows",
     "train fox.txt --hidden-size 0": "--hidden-size must be at least 1, got 0",
     "train fox.txt --hidden-size 100000000": "--hidden-size",
     "train fox.txt --seed -1": "--seed must be from 0",
@@ -515,14 +619,15 @@ WRONG_INPUTS = {
     "sample names.safetensors --novel missing.txt": "missing.txt: No such file",
     "sample names.safetensors --length 2 --min-length 3": "--min-length must be at most",
     "evaluate hello.safetensors fox.txt": "'t' at position 0 of fox.txt is not among",
-    "evaluate names.safetensors names.txt": "then give --documents",
+    "evaluate hello.safetensors names.txt --separator x": "--separator must come with a model of documents",
+    "evaluate hello.safetensors fox.txt --rows 0": "--rows must be at least 1, got 0",
+    "train fox.txt --label a": "--label must come with column, that of the texts",
     "show hello.safetensors fox.txt": "'t' at position 0 of fox.txt is not among",
     "show hello.safetensors empty.txt": "the text must have at least 2 characters",
     "show hello.safetensors h.txt": "the text must have at least 2 characters",
     "show hello.safetensors h.txt --length 0": "--length must be at least 1, got 0",
     "show hello.safetensors h.txt --units 0": "--units must be at least 1, got 0",
     "show hello.safetensors h.txt --documents": "--documents must come with a model of documents",
-    "show names.safetensors names.txt": "then give --documents",
     "show names.safetensors names.txt -o names.txt": "--output must be a file of its own, got names.txt",
     "show names.safetensors names.txt -o missing/page": "--output must be in a folder that exists, got missing",
     "show fox.txt fox.txt": "fox.txt is not a charrnn model",
@@ -727,7 +832,7 @@ def test_the_command_line_works_in_any_thread(folder: Path, tmp_path: Path) -> N
 
 def test_a_longer_training_says_once_how_long_it_takes() -> None:
     said: list[str] = []
-    watching = watch.Watch(said.append, argparse.Namespace(num_threads=1, quiet=True), "a.txt: ", resumed=False)
+    watching = watch.Watch(said.append, argparse.Namespace(num_threads=1, quiet=True), "a.txt", resumed=False)
     reports: list[Report] = []
     train("the quick brown fox", epochs=10, val_fraction=0, progress=False, callback=reports.append)
     report = dataclasses.replace(reports[0], num_chars=1000, seconds=0.1, epoch=2.5, chars_per_second=100.0, done=0.25)
