@@ -60,8 +60,8 @@ class Run:
         self.num_chars = training.num_chars + self.num_val_chars
         self.history = model.history = History(chars_per_step=settings.batch_size * settings.seq_length)
         self.history.origin = self._origin()
-        self.moments = np.zeros_like(model._arena)
-        self.squares = np.zeros_like(model._arena)
+        # Where vectors of them lay across cache lines, a step of 64 units took 21 us instead of 13.
+        self.moments, self.squares = (model._kernels.aligned_zeros(model._arena.size) for _ in range(2))
         # A model of its own, whose parameters are the average of those of the other.
         self.averaged = None
         if settings.average > 0:

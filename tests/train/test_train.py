@@ -428,3 +428,13 @@ def test_short_lines_without_documents_are_a_hint():
         train(names.replace("a\n", "a\n\n"), **settings)
         train(names.split("\n"), **settings)
         train(SONG * 50, **settings)
+
+
+@pytest.mark.parametrize("hidden_size", [16, 64, 300])
+def test_what_the_optimizer_goes_over_begins_on_a_cache_line(monkeypatch, hidden_size):
+    runs = []
+    monkeypatch.setattr(charrnn.train.loop.Run, "_loop", lambda run, observers: runs.append(run))
+    train(SONG, hidden_size=hidden_size, average=0.1)
+    (run,) = runs
+    for array in (run.model._arena, run.moments, run.squares, run.average):
+        assert array.ctypes.data % 64 == 0
