@@ -16,6 +16,7 @@ import pytest
 import charrnn
 import charrnn.train
 from charrnn.train import DivergenceError, History, TrainingInterrupted, defaults, train
+from charrnn.train.loop import average_shares
 
 SONG = "the quick brown fox jumps over the lazy dog; " * 60
 TINY_SHAKESPEARE = Path(__file__).parents[3] / "shared" / "data" / "tinyshakespeare.txt"
@@ -428,6 +429,22 @@ def test_short_lines_without_documents_are_a_hint():
         train(names.replace("a\n", "a\n\n"), **settings)
         train(names.split("\n"), **settings)
         train(SONG * 50, **settings)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.05])
+def test_average_is_over_the_share_of_the_steps_that_is_asked_for(share):
+    """Where p[t] = t, the average of all steps lies t / 2 behind; of a share s of them, about s t / (1 + s)."""
+    steps = np.arange(1, 20_001)
+    shares, average = average_shares(share, steps), 0.0
+    for step, part in zip(steps.tolist(), shares.tolist(), strict=True):
+        average += part * (step - average)
+        if step % 1000 == 0:
+            assert step - average == pytest.approx(share * step / (1 + share), rel=0.05, abs=4), step
+    assert shares.min() >= 0
+    assert shares.max() == 1
+    assert np.count_nonzero(shares[10_000:]) == 10_000 // 8
+    in_calls = [average_shares(share, call) for call in np.split(steps, [1, 10, 1000, 1003])]
+    np.testing.assert_array_equal(np.concatenate(in_calls), shares)
 
 
 @pytest.mark.parametrize("hidden_size", [16, 64, 300])
