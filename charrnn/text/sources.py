@@ -129,6 +129,10 @@ class _Spool:
         self.kept = tempfile.TemporaryFile()
         self.size = 0
 
+    def __del__(self) -> None:
+        if hasattr(self, "kept"):  # there may have been no room for it
+            self.kept.close()
+
     def read(self, position: int, size: int) -> bytes:
         """Give some bytes from this position on, at most `size`; none at the end."""
         if position < self.size:

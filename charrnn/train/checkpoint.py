@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from charrnn.train.loop import Run
 
 
+#: By what rule documents are read. A training that was begun by another one, before 0.2, cannot go on.
+READING_OF_DOCUMENTS = b"a ring in equal parts"
+
+
 class Checkpoint:
     """The file in which the state of a run is kept."""
 
@@ -143,6 +147,10 @@ def _fingerprint(*streams: corpus.Corpus | None) -> str:
         if stream is not None:
             identity = (stream.vocabulary.characters, stream.vocabulary.end, len(stream))
             digest.update(repr(identity).encode("utf-8", "backslashreplace"))
+            if stream.num_documents:
+                digest.update(READING_OF_DOCUMENTS)
+            if stream.weights is not None:
+                digest.update(stream.weights.data)
             # Indices, not codes: the same text has others where it is mapped.
             for start in range(0, len(stream), corpus.BLOCK):
                 digest.update(stream.indices(start, start + corpus.BLOCK).data)

@@ -478,3 +478,13 @@ def test_history_comes_back_from_its_record():
     assert history.pending_steps == 1
     record = json.loads(json.dumps(history.__dict__))
     assert History.from_record(record) == history
+
+
+def test_a_training_goes_on_with_its_own_weights_only(tmp_path):
+    path, settings = tmp_path / "checkpoint", {"hidden_size": 4, "progress": False, "val_fraction": 0}
+    train(["a", "b"], weights=[3, 1], checkpoint=path, epochs=2, **settings)
+    for weights in ([1, 3], None):
+        with pytest.raises(ValueError, match="^data must be the text that .*, got another one$"):
+            train(["a", "b"], weights=weights, checkpoint=path, resume=True, epochs=3, **settings)
+    resumed = train(["a", "b"], weights=[3, 1], checkpoint=path, resume=True, epochs=3, schedule="constant", **settings)
+    assert resumed.history.steps[-1] == 3
