@@ -1,7 +1,7 @@
 """LanguageModel: what a model of characters can do with text, whatever gives its probabilities.
 
 It knows a vocabulary, and that there are engines, which score, and samplers, which draw; where these come from is said
-in model.py and mixing.py. Its methods are one line each: sampling.py, search.py, scoring.py and ranking.py do the work.
+in model.py and mixing.py. Its methods are one line each: sampling/ and scoring/ do the work.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 
-from charrnn import ranking, sampling, scoring, search
+from charrnn import sampling, scoring
 from charrnn.errors import flag
 from charrnn.options import shows
-from charrnn.sampling import SamplingOptions
-from charrnn.scoring import Evaluation
+from charrnn.sampling import SamplingOptions, search
+from charrnn.scoring import Evaluation, ranking
 
 if TYPE_CHECKING:
     import re

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from charrnn import automaton
 from charrnn.automaton import anything, combined, stop_automaton
-from charrnn.pattern import pattern_automaton
+from charrnn.sampling.pattern import pattern_automaton
 
 TEXTS = ["".join(text) for n in range(7) for text in itertools.product("ab", repeat=n)]
 STOPS = st.lists(st.text("ab", min_size=1, max_size=3), min_size=1, max_size=3)

@@ -18,7 +18,7 @@ import numpy as np
 from charrnn.console import printable
 from charrnn.errors import ArgumentValueError
 from charrnn.sampling import beginning_of
-from charrnn.search import first_step, next_step
+from charrnn.sampling.search import first_step, next_step
 
 if TYPE_CHECKING:
     from charrnn.language import LanguageModel

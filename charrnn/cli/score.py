@@ -58,7 +58,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from charrnn.model import load
-    from charrnn.ranking import Ranking
+    from charrnn.scoring.ranking import Ranking
 
     model = load(args.model)
     ranking = Ranking(model, args.samples, args.seed) if args.guesses else None
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _numbers(model: CharRNN, lines: list[str], args: argparse.Namespace, ranking: Any) -> list[float]:
-    from charrnn.ranking import score
+    from charrnn.scoring.ranking import score
 
     scores = score(model, lines, args.per_char and ranking is None, "impossible", args.num_threads)
     if ranking is not None:

@@ -27,7 +27,7 @@ import reference
 
 import charrnn.kernels
 from charrnn.automaton import Automaton, combined, stop_automaton
-from charrnn.pattern import pattern_automaton
+from charrnn.sampling.pattern import pattern_automaton
 
 DTYPES = ("float32", "float64")
 #: Of the largest element of an array: rounding errors of sums, the worst of them where H is 1 and terms cancel.

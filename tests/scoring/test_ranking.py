@@ -8,7 +8,8 @@ import pytest
 
 import charrnn
 import charrnn.train
-from charrnn import CharRNN, Vocabulary, ranking
+from charrnn import CharRNN, Vocabulary
+from charrnn.scoring import ranking
 
 CELLS = ("rnn", "gru", "lstm")
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import charrnn
-from charrnn import CharRNN, Vocabulary, search
+from charrnn import CharRNN, Vocabulary
+from charrnn.sampling import search
 
 MODELS = {
     cell: CharRNN(

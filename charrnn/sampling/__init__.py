@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from charrnn.drawing import Drawing
 from charrnn.errors import ArgumentTypeError, ArgumentValueError, flag, integer, number
 from charrnn.options import check, option, optional
-from charrnn.steering import Wanted, automaton_of, checked_pattern, checked_stops
+from charrnn.sampling.drawing import Drawing
+from charrnn.sampling.steering import Wanted, automaton_of, checked_pattern, checked_stops
 from charrnn.system import check_memory
 
 if TYPE_CHECKING:

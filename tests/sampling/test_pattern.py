@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn import automaton
-from charrnn.pattern import pattern_automaton
+from charrnn.sampling.pattern import pattern_automaton
 
 #: Letters of which one is an upper case, a digit, a sign of words, a space, a newline, letters with odd cases.
 ALPHABET = "abA1_ \nßKé"

@@ -21,7 +21,7 @@ import numpy as np
 from charrnn.automaton import anything
 from charrnn.errors import ArgumentValueError, integer
 from charrnn.sampling import LENGTH, beginning_of
-from charrnn.steering import automaton_of, checked_pattern
+from charrnn.sampling.steering import automaton_of, checked_pattern
 
 if TYPE_CHECKING:
     from charrnn.automaton import Automaton

@@ -14,7 +14,7 @@ from typing import Any
 
 from charrnn.automaton import Automaton, TooManyStates, anything, combined, stop_automaton
 from charrnn.errors import ArgumentTypeError, ArgumentValueError
-from charrnn.pattern import pattern_automaton
+from charrnn.sampling.pattern import pattern_automaton
 from charrnn.text.documents import Documents, documents
 
 
