@@ -75,7 +75,7 @@ def test_train_has_the_defaults_that_are_declared(options):
 
 def test_every_argument_of_train_is_declared_but_those_of_a_program():
     names = {*declared(Settings), *declared(Surroundings)}
-    assert train.__kwdefaults__.keys() == names | {"progress", "callback"}
+    assert train.__kwdefaults__.keys() == names | {"progress", "callback", "weights"}
 
 
 @pytest.mark.parametrize("options", [Settings, Surroundings, SamplingOptions])
