@@ -1,5 +1,6 @@
 """What the package takes to be imported."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -61,3 +62,41 @@ def test_every_public_name_is_there_and_no_other_is():
         assert getattr(charrnn, name) is not None
     with pytest.raises(AttributeError, match="module 'charrnn' has no attribute 'modle'"):
         _ = charrnn.modle
+
+
+def imports_at_run_time(tree):
+    """The modules that a module imports, whenever it does: what is for type checkers alone is left out."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for other in node.orelse:
+                yield from imports_at_run_time(other)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "charrnn":
+            for alias in node.names:
+                yield from (node.module, f"{node.module}.{alias.name}")
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        else:
+            yield from imports_at_run_time(node)
+
+
+def test_no_module_imports_one_that_imports_it_by_whatever_way():
+    folder = Path(charrnn.__file__).parent
+    files = {path: ".".join(path.relative_to(folder.parent).with_suffix("").parts) for path in folder.rglob("*.py")}
+    names = {path: name.removesuffix(".__init__") for path, name in files.items()}
+    imports = {name: imports_at_run_time(ast.parse(path.read_text("utf-8"))) for path, name in names.items()}
+    # The package itself imports nothing before it is used, and has a circle in it by that.
+    graph = {
+        name: {other for other in found if other in imports} - {name, "charrnn"} for name, found in imports.items()
+    }
+    del graph["charrnn"]
+    circles = []
+    for name in graph:
+        seen, todo = set(), list(graph[name])
+        while todo:
+            other = todo.pop()
+            if other not in seen:
+                seen.add(other)
+                todo += graph[other]
+        if name in seen:
+            circles.append(name)
+    assert circles == []

@@ -171,7 +171,7 @@ def _model(name: str, value: Any) -> CharRNN | None:
 
 def _characters(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str of characters, got {type(value).__name__}")
+        raise ArgumentTypeError(name, f"must be a str of characters, got {type(value).__name__}")
     return value
 
 
@@ -227,8 +227,8 @@ class Surroundings:
     def __post_init__(self) -> None:
         check(self)
         if self.extend_vocabulary and self.init_from is None:
-            raise ValueError("extend_vocabulary must come with init_from, the model to extend")
+            raise ArgumentValueError("extend_vocabulary", "must come with init_from, the model to extend")
         if self.vocabulary and self.init_from is not None and not self.extend_vocabulary:
-            raise ValueError("vocabulary must come with extend_vocabulary where a model is trained further")
+            raise ArgumentValueError("vocabulary", "must come with extend_vocabulary where a model is trained further")
         if self.resume and self.checkpoint is None:
             raise ArgumentValueError("resume", "must come with checkpoint, the file to resume from", other="checkpoint")
