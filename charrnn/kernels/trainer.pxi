@@ -39,6 +39,7 @@ cdef class Trainer(Engine):
     cdef real[::1] _squares
     cdef real[::1] _average
     cdef const uint8_t[::1] _codes
+    cdef const uint8_t[::1] _targets    # the stream whose symbols are the targets, most often the same
     cdef const uint8_t[::1] _table
     cdef const int64_t[::1] _starts
     cdef int itemsize
@@ -111,8 +112,11 @@ cdef class Trainer(Engine):
         int64_t length,
         documents=None,                     # (n,) of int32 or int64: where documents begin, in the order of reading
         const int64_t[::1] first=None,      # (B,) the documents in which the readers begin
+        targets=None,                       # (n,) like codes: what stands there is predicted in place of codes
     ):
         """Read this stream from its beginning on, from a zero state."""
+        if targets is not None:
+            check_length("targets", targets.nbytes, codes.nbytes)
         check_length("table", table.shape[0], 256)
         check_length("starts", starts.shape[0], self.work.batch_size)
         documents = np.empty(0, np.int64) if documents is None else documents
@@ -121,6 +125,7 @@ cdef class Trainer(Engine):
         self.set_state(None)
         self.itemsize = codes.itemsize
         self._codes = codes.view(np.uint8)
+        self._targets = self._codes if targets is None else targets.view(np.uint8)
         self._table = table
         self._starts = starts
         self.length = length
@@ -214,13 +219,14 @@ cdef class Trainer(Engine):
                 if self._symbols_read[b] != position:
                     self.find_place(b, position)
                 for t in range(T):
-                    w.inputs[t * B + b] = self.symbol(self._at[b])
-                    w.targets[t * B + b] = as_target(w, self.read_on(b))
+                    w.inputs[t * B + b] = self.symbol(self._codes, self._at[b])
+                    w.targets[t * B + b] = as_target(w, self.symbol(self._targets, self._at[b] + 1))
+                    self.read_on(b)
             else:
                 at = self._starts[b] + position
                 for t in range(T):
-                    w.inputs[t * B + b] = self.symbol(at + t)
-                    w.targets[t * B + b] = as_target(w, self.symbol(at + t + 1))
+                    w.inputs[t * B + b] = self.symbol(self._codes, at + t)
+                    w.targets[t * B + b] = as_target(w, self.symbol(self._targets, at + t + 1))
         return position + T if position + T < self.length else 0
 
     cdef void find_place(self, Py_ssize_t b, int64_t position) noexcept nogil:
@@ -231,27 +237,25 @@ cdef class Trainer(Engine):
         while self._symbols_read[b] < position:
             self.read_on(b)
 
-    cdef int read_on(self, Py_ssize_t b) noexcept nogil:
-        """Brings a reader of documents to its next symbol; what its last one is followed by."""
-        cdef int target = self.symbol(self._at[b] + 1)
+    cdef void read_on(self, Py_ssize_t b) noexcept nogil:
+        """Brings a reader of documents to its next symbol."""
         self._at[b] += 1
         self._symbols_read[b] += 1
-        if target >= self.work.end:
+        if self.symbol(self._codes, self._at[b]) >= self.work.end:
             self._document[b] = self._document[b] + 1 if self._document[b] + 1 < self.num_documents else 0
             self._at[b] = self.document_start(self._document[b])
-        return target
 
     cdef int64_t document_start(self, int64_t number) noexcept nogil:
         if self.documents_itemsize == 4:
             return (<const int32_t *>&self._documents[0])[number]
         return (<const int64_t *>&self._documents[0])[number]
 
-    cdef int symbol(self, int64_t at) noexcept nogil:
+    cdef int symbol(self, const uint8_t[::1] codes, int64_t at) noexcept nogil:
         if self.itemsize == 1:
-            return self._table[self._codes[at]]
+            return self._table[codes[at]]
         if self.itemsize == 2:
-            return (<const uint16_t *>&self._codes[0])[at]
-        return (<const int32_t *>&self._codes[0])[at]
+            return (<const uint16_t *>&codes[0])[at]
+        return (<const int32_t *>&codes[0])[at]
 
     cdef void measure(self, int rank, int threads) noexcept nogil:
         """This thread's blocks of the gradient's norm; the first thread's part is the loss as well."""

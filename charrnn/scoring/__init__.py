@@ -121,15 +121,20 @@ def log_prob(model: LanguageModel, text: Any, rows: int) -> Any:
     return scores[0] if single else scores
 
 
-def validation_loss(model: LanguageModel, stream: corpus.Corpus, num_threads: int) -> float:
-    """Nearly what `evaluate` gives, but of parallel rows that first read WARM_UP characters for the state alone."""
+def validation_loss(
+    model: LanguageModel, stream: corpus.Corpus, num_threads: int, known: np.ndarray | None = None
+) -> float:
+    """Nearly what `evaluate` gives, but of parallel rows that first read WARM_UP characters for the state alone.
+
+    Where `known` is given, only those places of the stream count for which it is true.
+    """
     warm_up = 0
     if model.vocabulary.end is None:
         warm_up, rows = WARM_UP, _warmed_up_rows(len(stream) - 1, ROWS)
     else:
         rows = _document_rows(stream)
-    total, num_chars = _added_up(stream, rows, losses(model, stream, rows, num_threads), warm_up)
-    return total / num_chars
+    total, num_chars = _added_up(stream, rows, losses(model, stream, rows, num_threads), warm_up, known)
+    return total / max(num_chars, 1)
 
 
 def _warmed_up_rows(count: int, rows: int) -> list[tuple[int, int]]:
@@ -155,22 +160,30 @@ def _with_bar(found: Iterable[tuple[int, int, np.ndarray]], total: int) -> Itera
 
 
 def _added_up(
-    stream: corpus.Corpus, rows: list[tuple[int, int]], found: Iterable[tuple[int, int, np.ndarray]], warm_up: int = 0
+    stream: corpus.Corpus,
+    rows: list[tuple[int, int]],
+    found: Iterable[tuple[int, int, np.ndarray]],
+    warm_up: int = 0,
+    known: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """The sum of the losses of these rows and their number, each as often as its document has copies.
 
-    The first `warm_up` losses of a row are left out, unless it is the first row of the stream.
+    The first `warm_up` losses of a row are left out, unless it is the first row of the stream, and so are those of
+    places that are not `known`.
     """
     total, num_chars = 0.0, 0.0
     ends = None if stream.weights is None else stream.ends()
     for row, at, some in found:
         left_out = max(warm_up - at, 0) if rows[row][0] > 0 else 0
         counted = some[left_out:]
+        places = rows[row][0] + at + left_out + np.arange(counted.size)
+        if known is not None:
+            counts = known[places + 1]
+            counted, places = counted[counts], places[counts]
         if ends is None or stream.weights is None:
             total += float(counted.sum())
             num_chars += counted.size
         else:
-            places = rows[row][0] + at + left_out + np.arange(counted.size)
             copies = stream.weights[np.searchsorted(ends, places, "right") - 1]
             total += float(counted @ copies)
             num_chars += float(copies.sum())

@@ -78,6 +78,52 @@ def split(corpus: Corpus, val_fraction: float, seed: int = 0) -> tuple[Corpus, C
     return _part(corpus, ends, _choose(corpus, ends, val_fraction, seed))
 
 
+def joined(train: Corpus, val: Corpus) -> Corpus:
+    """Put together what was split; of documents in the order that the split has brought.
+
+    Examples
+    --------
+    >>> from charrnn.text.corpus import read
+    >>> whole = joined(*split(read("hello world"), 0.2))
+    >>> whole.vocabulary.decode(whole.indices())
+    'hello world'
+    """
+    documents = train.vocabulary.end is not None
+    # The END of the last document takes the first place of the next one, where a label may stand.
+    codes = np.concatenate([train.codes[:-1] if documents else train.codes, val.codes])
+    weights = None
+    if train.weights is not None and val.weights is not None:
+        weights = np.concatenate([train.weights, val.weights])
+    return train.part(codes, weights)
+
+
+def known_places(train: Corpus, val: Corpus) -> np.ndarray | None:
+    """Which symbols of the part to validate on can be told from the other part: not those that it lacks, nor documents
+    that have any of them. None for all of them, and where there would be none.
+
+    Examples
+    --------
+    >>> from charrnn.text.corpus import read
+    >>> known_places(*split(read("to be or"), 0.4))
+    array([False,  True,  True, False])
+    """
+    vocabulary = train.vocabulary
+    found = np.zeros(len(vocabulary) + len(vocabulary.labels), bool)
+    if vocabulary.end is not None:
+        found[vocabulary.end :] = True
+    for start in range(0, len(train), BLOCK):
+        found[train.indices(start, start + BLOCK)] = True
+        if found.all():
+            return None
+        train.forget()
+    known: np.ndarray = found[val.indices()]
+    if vocabulary.end is not None:
+        ends = val.ends()
+        whole = np.logical_and.reduceat(known, ends[:-1])
+        known[1:] = np.repeat(whole, np.diff(ends))
+    return known if known[1:].any() else None
+
+
 class _Choice(NamedTuple):
     """Which documents are validated with, and those of which only the last `tail` characters are."""
 

@@ -26,9 +26,9 @@ from charrnn.text.reading import read as read_data
 from charrnn.train.loop import Run
 from charrnn.train.progress import Progress
 from charrnn.train.report import Report
-from charrnn.train.rule import default_learning_rate, defaults
+from charrnn.train.rule import MOST_REFIT_CHARS, default_learning_rate, defaults
 from charrnn.train.settings import Settings, Surroundings
-from charrnn.train.settle import as_of_model, settle, split_off
+from charrnn.train.settle import as_of_model, settle, size_of, split_off
 
 __all__ = [
     "DivergenceError",
@@ -58,6 +58,7 @@ def train(
     clip_value: float | None = None,
     weight_decay: float | None = None,
     average: float | None = None,
+    smoothing: float | None = None,
     momentum: float = 0.9,
     beta1: float = 0.9,
     beta2: float = 0.99,
@@ -65,6 +66,7 @@ def train(
     seq_length: int | None = None,
     epochs: float | None = None,
     max_seconds: float | None = None,
+    patience: float = 0.25,
     val_fraction: float | None = None,
     seed: int = 0,
     dtype: str | None = None,
@@ -119,6 +121,9 @@ def train(
         The parameters are averaged over about this share, 0 to 1, of the steps made so far, the newest; 0 for no
         average. It is the average that is validated, and at the end the last parameters as well; the better one is
         returned. Default: by the text's size, see `defaults`.
+    smoothing : float
+        Probability, 0 to 1, that a target is drawn from what follows the same few characters elsewhere in the text:
+        what interpolation is for n-grams. Default: by the text's size, see `defaults`. It takes 150 bytes a character.
     momentum : float
         Of "sgd".
     beta1, beta2 : float
@@ -126,13 +131,18 @@ def train(
     batch_size, seq_length : int
         Readers; characters of a chunk. Defaults: by the text's size, see `defaults`.
     epochs, max_seconds : float
-        Passes over the text and seconds, reading and validating included; whichever ends first. Default: by the text's
-        size, see `defaults`, where neither is given.
+        Passes over the text and seconds, reading and validating included; whichever ends first. Default: epochs by the
+        text's size, see `defaults`; none where max_seconds is given, from 300 000 characters on.
+    patience : float
+        The run ends where the validations of this share of it were no better than those before; 1 for never.
     val_fraction : float
         Share of the text, the last part of it, that is not trained on but validated with, 20 times in a run (or for a
         twentieth of max_seconds); the model returned is then the one of the best validation. Of documents it is a
         choice that depends on their texts and the seed, not on their order: equal ones are all in it or none. Default:
-        0.1 from 10 000 characters on, at most half a million characters.
+        0.1, more of less than 10 000 characters, at most half a million characters; nothing of less than 20 documents
+        or 1 000 characters of a text, which are learned by heart. Up to 20 000 characters, where neither this nor
+        epochs nor max_seconds is given, the model is then trained anew with all of the text, for as many epochs as were
+        best.
     seed : int
         Fixes every bit of the result, for any number of threads (but with max_seconds the clock has a say).
     dtype : "float32" or "float64"
@@ -211,9 +221,10 @@ def train(
     if symbols.labels:
         raise ArgumentValueError("data", f"must be documents without labels, got {len(symbols.labels)} labels")
     warn_of_lines(text)
+    size = size_of(text)
     given["val_fraction"], training, validation = split_off(text, val_fraction, seed)
     del text  # of documents it is used up
-    settings = settle(given, training.epoch_length)
+    settings = settle(given, *size, training.epoch_length, further=base is not None)
     _check_memory(settings, len(symbols), surroundings.num_threads)
     if base is None:
         model = CharRNN(
@@ -227,6 +238,8 @@ def train(
     else:
         model = base.extended(symbols.characters)
     run = Run(settings, model, training, validation, surroundings.num_threads, began)
+    if all(value is None for value in (val_fraction, epochs, max_seconds, base)):
+        run.refits = size[0] <= MOST_REFIT_CHARS
     if surroundings.checkpoint is not None:
         run.keep_checkpoint(surroundings.checkpoint, surroundings.checkpoint_seconds, resume)
     if kernels.VECTOR_LENGTH == 1:
@@ -244,9 +257,9 @@ def _check_memory(settings: Settings, vocab_size: int, num_threads: int) -> None
     s = settings
     module = kernels.module(s.dtype)
     network = module.Network(vocab_size, s.hidden_size, s.num_layers, s.cell)
-    # Parameters, gradients, two of the optimizer, the best parameters so far, and a snapshot that may become them; the
-    # average.
-    arenas = (6 + (s.average > 0)) * network.arena_size * np.dtype(s.dtype).itemsize
+    # Parameters, gradients, two of the optimizer, the initial and the best parameters, and a snapshot that may become
+    # the best; the average.
+    arenas = (7 + (s.average > 0)) * network.arena_size * np.dtype(s.dtype).itemsize
     buffers = module.Trainer.bytes_for(
         network, s.seq_length, s.batch_size, True, s.dropout, s.recurrent_dropout, num_threads
     )

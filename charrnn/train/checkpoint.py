@@ -54,6 +54,8 @@ class Checkpoint:
             "passes": run.trainer.passes,
             "seconds": run.seconds(),
             "best_val_loss": None if math.isinf(run.best_val_loss) else run.best_val_loss,
+            "refit_until": run.refit_until,
+            "steps_before": run.steps_before,
             "history": dataclasses.asdict(run.history),
         }
         try:
@@ -89,6 +91,11 @@ class Checkpoint:
         except (KeyError, TypeError) as error:
             raise files.damaged(path, error) from None
         try:
+            if record.get("refit_until") is not None:
+                run.begin_anew(
+                    number("refit_until", record["refit_until"], 0, 1, above=True),
+                    integer("steps_before", record["steps_before"], 1),
+                )
             held = _check_arrays(tensors, run)
             run.read_epoch(integer("passes", record["passes"], 0))
             run.trainer.restore(

@@ -22,10 +22,12 @@ from charrnn.history import History, Origin
 from charrnn.scoring import validation_loss
 from charrnn.system import threads_worth
 from charrnn.text.batching import readers
+from charrnn.text.splitting import joined, known_places
 from charrnn.train.checkpoint import Checkpoint
 from charrnn.train.fallback import DIVERGED_LOSS, Snapshots, how_diverged
 from charrnn.train.report import Report
 from charrnn.train.settings import SCHEDULES, Settings
+from charrnn.train.smoothing import Smoothing
 
 if TYPE_CHECKING:
     from charrnn.kernels.kernels import Trainer
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 STEPS_BESIDE_ONE = 32
 LOOK_SECONDS = 0.1
 VALIDATIONS = 20
+# Of a training that is made anew: there it takes little time, and the number of steps is what is looked for.
+REFIT_VALIDATIONS = 40
 # At most this share of max_seconds goes to them.
 VALIDATION_SHARE = 0.05
 
@@ -73,6 +77,30 @@ class Run:
         self.num_chars = training.num_chars + self.num_val_chars
         self.history = model.history = History(chars_per_step=settings.batch_size * settings.seq_length)
         self.history.origin = self._origin()
+        self.initial = model._arena.copy()
+        self.best: np.ndarray = model._arena.copy()
+        self.best_val_loss = math.inf
+        self.known = None if validation is None else known_places(training, validation)
+        self.validation_seconds = 0.0
+        self.complete = False
+        # The parameters with which the training ends. They may be others than those that the trainer goes on with.
+        self.handed_out: np.ndarray | None = None
+        self.checkpoint: Checkpoint | None = None
+        # Whether to begin anew with all of the text once it is known how long is best; until which share of the run,
+        # if that has happened, and what the run before it has made.
+        self.refits = False
+        self.refit_until: float | None = None
+        self.steps_before, self.epochs_before = 0, 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Bring everything to where it is before the first step."""
+        model, settings = self.model, self.settings
+        # The newest call of the kernel: the step before it, its losses and learning rates, the time of its start.
+        self.call: tuple[int, np.ndarray, np.ndarray, float] | None = None
+        self.next_validation = 1.0
+        self.snapshots = Snapshots(self.best, len(model.vocabulary), self.began)
+        model._arena[:] = self.initial
         # Where vectors of them lay across cache lines, a step of 64 units took 21 us instead of 13.
         self.moments, self.squares = (model._kernels.aligned_zeros(model._arena.size) for _ in range(2))
         # A model of its own, whose parameters are the average of those of the other.
@@ -91,24 +119,30 @@ class Run:
             **{name: getattr(settings, name) for name in Settings.STEP},
             eps=1e-10 if settings.optimizer == "adagrad" else 1e-8,
             end=-1 if model.vocabulary.end is None else model.vocabulary.end,
-            num_threads=threads_worth(num_threads, 6 * model._arena.size * settings.batch_size * settings.seq_length),
+            num_threads=threads_worth(
+                self.num_threads, 6 * model._arena.size * settings.batch_size * settings.seq_length
+            ),
         )
-        self.best: np.ndarray = model._arena.copy()
-        self.best_val_loss = math.inf
-        self.snapshots = Snapshots(self.best, len(model.vocabulary), began)
-        self.validation_seconds = 0.0
-        self.next_validation = 1.0
-        # The newest call of the kernel: the step before it, its losses and learning rates, the time of its start.
-        self.call: tuple[int, np.ndarray, np.ndarray, float] | None = None
-        self.complete = False
-        # The parameters with which the training ends. They may be others than those that the trainer goes on with.
-        self.handed_out: np.ndarray | None = None
-        self.checkpoint: Checkpoint | None = None
+        self.smoothing = Smoothing(self.training, settings.smoothing) if settings.smoothing > 0 else None
         self.read_epoch(0)
         self.steps_per_epoch = self.trainer.steps_left()
         self.total_steps = math.inf
         if not math.isinf(settings.epochs):
             self.total_steps = max(round(settings.epochs * self.steps_per_epoch), 1)
+        self.last_step = self.total_steps
+        if self.refit_until is not None:
+            self.last_step = max(round(self.refit_until * self.total_steps), 1)
+
+    def begin_anew(self, until: float, steps_before: int) -> None:
+        """Train on all of the text from the first step on, up to this share of the run; `best` is kept."""
+        assert self.validation is not None
+        self.refit_until = until
+        # While this is None a checkpoint would be of no run.
+        checkpoint, self.checkpoint = self.checkpoint, None
+        self.steps_before, self.epochs_before = steps_before, steps_before / self.steps_per_epoch
+        self.training, self.validation = joined(self.training, self.validation), None
+        self._begin()
+        self.checkpoint = checkpoint
 
     def _origin(self) -> Origin:
         training, validation = self.training, self.validation
@@ -130,8 +164,8 @@ class Run:
         """What a model file is to tell of the training so far."""
         origin = self.history.origin
         assert origin is not None
-        origin.steps = self.trainer.step
-        origin.epochs = self.trainer.step / self.steps_per_epoch
+        origin.steps = self.steps_before + self.trainer.step
+        origin.epochs = self.epochs_before + self.trainer.step / self.steps_per_epoch
         origin.val_loss = None if math.isinf(self.best_val_loss) else self.best_val_loss
         origin.seconds = None if math.isinf(self.settings.max_seconds) else self.seconds()
 
@@ -140,8 +174,15 @@ class Run:
         stream = self.training
         # Of the last epoch the order is not needed any more.
         self.trainer.read(stream.codes, stream.table, np.zeros(self.settings.batch_size, np.int64), 1)
-        placed = readers(stream, self.settings.batch_size, np.random.default_rng([self.settings.seed, epoch]))
-        self.trainer.read(stream.codes, stream.table, placed.starts, placed.length, placed.documents, placed.first)
+        rng = np.random.default_rng([self.settings.seed, epoch])
+        placed = readers(stream, self.settings.batch_size, rng)
+        targets = None if self.smoothing is None else self.smoothing.targets(rng)
+        self.trainer.read(
+            stream.codes, stream.table, placed.starts, placed.length, placed.documents, placed.first, targets
+        )
+
+    def _epochs_differ(self) -> bool:
+        return self.training.num_documents > 0 or self.smoothing is not None
 
     def keep_checkpoint(self, path: Path, seconds: float, resume: bool) -> None:
         """Save to `path` every so many seconds; go on from what is there where `resume`."""
@@ -154,6 +195,10 @@ class Run:
     def train(self, observers: list[Callable[[Report], Any]]) -> None:
         """Train the model. Where Ctrl-C ends this, whoever called it calls `interrupted`."""
         self._loop(observers)
+        if self.refits and self.validation is not None and self.history.val_steps:
+            self._look_at_parameters()
+            self.begin_anew(self._best_done(), self.trainer.step)
+            self._loop(observers)
         self._look_at_parameters()
         self.complete = True
         self._remember()
@@ -182,8 +227,11 @@ class Run:
         raise TrainingInterrupted(self.model, checkpointed) from cause
 
     def _outcome(self) -> np.ndarray:
-        """The best parameters by the validations; where none says which are, the average of the parameters."""
-        if self.complete and self.validation is not None:
+        """The best parameters by the validations; where none says which are, the average of the parameters.
+
+        Of a run that was to be anew with all of the text, but is not complete, they are those of the run before.
+        """
+        if self.complete and self.validation is not None or not self.complete and self.refit_until is not None:
             return self.best
         last: np.ndarray = self.model._arena
         return last if self.average is None else self.average
@@ -203,7 +251,8 @@ class Run:
         elif done >= 1:
             self._warn_of_no_time()
             done = 0.0
-        while done < 1:
+        ended = self.trainer.step > 0 and self._ended(done)
+        while not ended:
             start, step = self.seconds(), self.trainer.step
             steps = self._steps_of_a_call(steps, rate)
             losses, learning_rates = self._steps(steps, rate)
@@ -213,22 +262,23 @@ class Run:
             if validated:
                 self._validate()
                 done = max(done, self._done())
-            elif self.validation is None:
+            elif self.validation is None and self.refit_until is None:
                 self.snapshots.look(step, float(losses[0]), self.model._arena, self.trainer.step)
             if self.checkpoint is not None and self.checkpoint.is_due():
                 self._look_at_parameters()
                 self.checkpoint.save(self)
+            ended = self._ended(done)
             self.training.forget()
             report = Report(
-                step=self.trainer.step,
-                epoch=self.trainer.step / self.steps_per_epoch,
+                step=self.steps_before + self.trainer.step,
+                epoch=self.epochs_before + self.trainer.step / self.steps_per_epoch,
                 loss=float(losses.mean()),
                 val_loss=self.history.val_losses[-1] if self.history.val_losses else None,
                 validated=validated,
                 learning_rate=float(learning_rates[-1]),
                 chars_per_second=rate * self.history.chars_per_step,
                 seconds=self.seconds(),
-                done=min(done, 1.0),
+                done=self._share_of_all(1.0 if ended else done),
                 model=self.model,
                 settings=self.settings,
                 num_chars=self.num_chars,
@@ -241,10 +291,10 @@ class Run:
         """As many as take LOOK_SECONDS, after a call of `steps`; none beyond what comes between two steps."""
         step = self.trainer.step
         # The last chunk of an epoch may be much shorter than the others, and its rate promise too much.
-        steps = int(min(max(rate * LOOK_SECONDS, 1), 4 * steps, self.total_steps - step))
+        steps = int(min(max(rate * LOOK_SECONDS, 1), 4 * steps, self.last_step - step))
         if not math.isinf(self.total_steps):
             steps = min(steps, max(math.ceil(self.next_validation * self.total_steps) - step, 1))
-        if self.training.num_documents:
+        if self._epochs_differ():
             steps = min(steps, self.trainer.steps_left())
         return steps
 
@@ -258,8 +308,31 @@ class Run:
     def seconds(self) -> float:
         return time.perf_counter() - self.began
 
+    def _ended(self, done: float) -> bool:
+        """Whether the run is over, or not worth going on with: validation has long not been any better."""
+        if done >= 1 or self.trainer.step >= self.last_step:
+            return True
+        if self.validation is None or not self.history.val_steps:
+            return False
+        newest = self._share_at(len(self.history.val_steps) - 1)
+        return newest - self._best_done() >= self.settings.patience - 1e-9
+
+    def _best_done(self) -> float:
+        """The share of the run that was done at the best validation."""
+        return self._share_at(int(np.argmin(self.history.val_losses)))
+
+    def _share_at(self, validation: int) -> float:
+        steps, seconds = self.history.val_steps[validation], self.history.val_times[validation]
+        return max(steps / self.total_steps, seconds / self.settings.max_seconds)
+
+    def _share_of_all(self, done: float) -> float:
+        """The share of the training that is done, where this share of the run is: it may be the first of two."""
+        if self.refit_until is not None:
+            return (1 + min(self.trainer.step / self.last_step, 1)) / 2
+        return min(done, 1) / 2 if self.refits and self.validation is not None else min(done, 1)
+
     def _done(self) -> float:
-        """The share of the training that is done; time is kept for a last validation."""
+        """The share of the run that is done; time is kept for a last validation."""
         limit = self.settings.max_seconds
         by_time = self.seconds() / self._seconds_to_train() if not math.isinf(limit) else 0.0
         return max(self.trainer.step / self.total_steps, by_time)
@@ -277,12 +350,13 @@ class Run:
         """The share of the training at which to validate next; by the last one, which a resumed training knows too."""
         if self.validation is None:
             return 1.0
-        done, validations = self._done(), VALIDATIONS
+        done = self._done()
+        validations = most = REFIT_VALIDATIONS if self.refits else VALIDATIONS
         if math.isinf(self.settings.max_seconds):
             done = self.history.val_steps[-1] / self.total_steps if self.history.val_steps else 0.0
         elif self.validation_seconds > 0:
             affordable = VALIDATION_SHARE * self.settings.max_seconds / self.validation_seconds
-            validations = max(min(VALIDATIONS, int(affordable)), 1)
+            validations = max(min(most, int(affordable)), 1)
         return (math.floor(done * validations + 1e-9) + 1) / validations
 
     def _steps(self, steps: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
@@ -293,7 +367,7 @@ class Run:
         self.call = step, losses, learning_rates, start
         made = self.trainer.train(learning_rates, losses, self._average_shares(step, steps))
         self._record()
-        if self.training.num_documents and self.trainer.position == 0:
+        if self._epochs_differ() and self.trainer.position == 0:
             self.read_epoch(self.trainer.passes)
         beyond = np.flatnonzero(losses[:made] > DIVERGED_LOSS)
         if len(beyond):
@@ -308,7 +382,7 @@ class Run:
         if self.call is not None:
             step, losses, learning_rates, start = self.call
             made = self.trainer.step - step
-            self.history.add(step, losses[:made], learning_rates[:made], start, self.seconds())
+            self.history.add(self.steps_before + step, losses[:made], learning_rates[:made], start, self.seconds())
         self._remember()
 
     def _learning_rates(self, step: int, steps: int, rate: float) -> np.ndarray:
@@ -347,7 +421,7 @@ class Run:
             self.best[:] = parameters
             self.best_val_loss = loss
         self.history.add_validation(self.trainer.step, loss, self.seconds())
-        self.validation_seconds = max(self.validation_seconds, time.perf_counter() - start)
+        self.validation_seconds = time.perf_counter() - start
         self.next_validation = self._next_validation()
 
     def _validation(self, validation: corpus.Corpus) -> tuple[float, np.ndarray]:
@@ -357,10 +431,10 @@ class Run:
         for that takes twice as long.
         """
         if self.averaged is None:
-            return validation_loss(self.model, validation, self.num_threads), self.model._arena
-        loss = validation_loss(self.averaged, validation, self.num_threads)
+            return validation_loss(self.model, validation, self.num_threads, self.known), self.model._arena
+        loss = validation_loss(self.averaged, validation, self.num_threads, self.known)
         if self._done() >= 1:
-            last_loss = validation_loss(self.model, validation, self.num_threads)
+            last_loss = validation_loss(self.model, validation, self.num_threads, self.known)
             if last_loss < loss:
                 return last_loss, self.model._arena
         return loss, self.averaged._arena

@@ -104,6 +104,12 @@ class Settings:
         share,
         f"average the parameters over this newest share of the steps made so far; 0: no average {BY_SIZE}",
     )
+    smoothing: float = step_option(
+        None,
+        float,
+        share,
+        f"probability with which a target is what follows the same few characters elsewhere in the text {BY_SIZE}",
+    )
     momentum: float = step_option(0.9, float, below_one, "decay of the average step (sgd)")
     beta1: float = step_option(0.9, float, below_one, "decay of the average gradient (adam)")
     beta2: float = step_option(0.99, float, below_one, "decay of the average squared gradient (adam, rmsprop)")
@@ -116,6 +122,12 @@ class Settings:
     epochs: float = length_option(None, float, above_zero, f"number of passes over the text {BY_SIZE}")
     max_seconds: float = length_option(
         None, float, above_zero, "seconds that reading and training may take in all (default: no limit)", metavar="S"
+    )
+    patience: float = length_option(
+        0.25,
+        float,
+        above_zero,
+        "share of the run after which it ends if no validation in it was better than those before; 1: never",
     )
     val_fraction: float = file_option(
         None,
@@ -136,6 +148,7 @@ class Settings:
         "num_layers",
         "dropout",
         "recurrent_dropout",
+        "smoothing",
         "optimizer",
         "batch_size",
         "seq_length",
@@ -144,7 +157,7 @@ class Settings:
         "dtype",
     )
     # What trainings had before it was a setting.
-    BEFORE = {"recurrent_dropout": 0.0}
+    BEFORE = {"recurrent_dropout": 0.0, "smoothing": 0.0}
 
     # What the kernel's Trainer takes under the same name.
     STEP = (

@@ -13,8 +13,13 @@ from charrnn.model import CharRNN
 from charrnn.options import declared
 from charrnn.text import corpus
 from charrnn.text.splitting import split
-from charrnn.train.rule import default_learning_rate, default_val_fraction, defaults
+from charrnn.train.rule import by_heart, default_learning_rate, default_val_fraction, defaults
 from charrnn.train.settings import Settings
+
+#: The share of the learning rate with which a trained model is trained further.
+FURTHER_RATE = 1 / 6
+#: Characters from which on max_seconds alone says how long a training is; and so it does of what is learned by heart.
+TIMELESS_CHARS = 300_000
 
 
 def as_of_model(given: Mapping[str, Any], model: CharRNN) -> dict[str, Any]:
@@ -25,6 +30,13 @@ def as_of_model(given: Mapping[str, Any], model: CharRNN) -> dict[str, Any]:
             said = f"must be {value!r}, as of the model in init_from, got {given[name]!r}"
             raise ArgumentValueError(name, said, other="init_from")
     return {**given, **own}
+
+
+def size_of(text: corpus.Corpus) -> tuple[int, int]:
+    """The symbols and the documents that the rule goes by, each as often as it has copies; no documents of a text."""
+    if text.vocabulary.end is None:
+        return len(text), 0
+    return text.epoch_length, text.num_documents if text.weights is None else round(float(text.weights.sum()))
 
 
 def split_off(
@@ -41,15 +53,33 @@ def split_off(
     seed = integer("seed", seed, 0, 2**64 - 1)
     if val_fraction is not None:
         return val_fraction, *split(text, val_fraction, seed)
-    val_fraction = default_val_fraction(len(text))
+    val_fraction = default_val_fraction(*size_of(text))
     try:
         return val_fraction, *split(text, val_fraction, seed)
     except ValueError:
         return 0.0, text, None
 
 
-def settle(given: Mapping[str, Any], num_chars: int) -> Settings:
-    """The settings for so many characters to train on: those given, checked, and the rule's where None is given."""
+def settle(
+    given: Mapping[str, Any],
+    num_chars: int,
+    num_documents: int,
+    num_predictions: int,
+    further: bool = False,
+) -> Settings:
+    """The settings for a text: those given, checked, and the rule's where None is given.
+
+    Parameters
+    ----------
+    given : mapping
+        The arguments of `train`.
+    num_chars, num_documents : int
+        Of all of the text; no documents for a single text.
+    num_predictions : int
+        Of an epoch.
+    further : bool
+        Whether a model that knows something already is trained.
+    """
     options = declared(Settings)
 
     def settled(name: str, chosen: Any) -> Any:
@@ -57,27 +87,36 @@ def settle(given: Mapping[str, Any], num_chars: int) -> Settings:
         return chosen if value is None and chosen is not None else options[name][1].rule(name, value)
 
     max_seconds = settled("max_seconds", math.inf)
-    rule = defaults(num_chars, max_seconds)
+    rule = defaults(num_chars, max_seconds, num_documents)
+    rate = rule.pop("rate")
     cell = settled("cell", rule["cell"])
     hidden_size = settled("hidden_size", rule["hidden_size"])
+    learning_rate = default_learning_rate(hidden_size, cell)
+    if further:
+        learning_rate *= FURTHER_RATE
+    elif cell != "rnn":
+        learning_rate *= rate
+    limited = num_chars < TIMELESS_CHARS and not by_heart(num_chars, num_documents)
     chosen = {
         **rule,
         "num_layers": 1,
         "dropout": 0.0 if cell == "rnn" else rule["dropout"],
-        "learning_rate": default_learning_rate(hidden_size, cell),
+        "recurrent_dropout": 0.0 if cell == "rnn" else rule["recurrent_dropout"],
+        "learning_rate": learning_rate,
         "clip_norm": math.inf,
         "clip_value": math.inf,
-        "epochs": rule["epochs"] if math.isinf(max_seconds) else math.inf,
+        "batch_size": min(rule["batch_size"], num_predictions),
+        "epochs": math.inf if max_seconds < math.inf and not limited else rule["epochs"],
         "max_seconds": math.inf,
         "dtype": "float32",
     }
     values = {name: settled(name, chosen.get(name)) for name in options}
-    if values["batch_size"] > num_chars:
+    if values["batch_size"] > num_predictions:
         raise ArgumentValueError(
             "batch_size",
-            f"must be at most {num_chars}, the characters to predict in the text, got {values['batch_size']}",
+            f"must be at most {num_predictions}, the characters to predict in the text, got {values['batch_size']}",
         )
-    values["seq_length"] = min(values["seq_length"], num_chars)
+    values["seq_length"] = min(values["seq_length"], num_predictions)
     _check_finite(values["dtype"], learning_rate=values["learning_rate"], weight_decay=values["weight_decay"])
     return Settings(**values)
 

@@ -1,5 +1,6 @@
 """train(): what it learns, that a seed fixes every bit, validation, checkpoints, interruption, divergence, errors."""
 
+import collections
 import dataclasses
 import math
 import os
@@ -148,8 +149,11 @@ def test_training_works_after_a_fork(every_thread_works):
 def test_validation_does_not_disturb_the_training():
     text = SONG * 4
     cut = int(len(text) * 0.9)
-    with_validation = train(text, val_fraction=0.1, epochs=3)
-    without = train(text[:cut], val_fraction=0, epochs=3)
+    reports = []
+    with_validation = train(text, val_fraction=0.1, epochs=3, callback=reports.append)
+    # The rule goes by all of the text, the validation part included.
+    given = {**dataclasses.asdict(reports[-1].settings), "clip_value": None, "max_seconds": None, "val_fraction": 0}
+    without = train(text[:cut], **given)
     assert with_validation.history.losses == without.history.losses
 
 
@@ -185,11 +189,12 @@ def test_history_covers_every_step_and_stays_short():
     assert len(history.steps) == len(history.losses) == len(history.times) == len(history.learning_rates)
     assert np.all(np.diff(history.steps) == history.stretch)
     assert np.all(np.diff(history.times) >= 0)
+    assert len(history.steps) > 500
     assert history.chars_per_step == 50
 
 
 def test_schedule_warms_up_and_goes_to_zero():
-    rates = np.array(train(SONG, epochs=20, learning_rate=0.01, warmup=0.1).history.learning_rates)
+    rates = np.array(train(SONG, epochs=20, learning_rate=0.01, warmup=0.1, patience=1).history.learning_rates)
     assert rates[0] < 0.1 * rates.max()
     assert rates.max() == pytest.approx(0.01, rel=0.1)
     assert rates[-1] < 0.01 * rates.max()
@@ -203,7 +208,7 @@ def test_callback_is_told_and_can_use_the_model():
         assert report.model.sample("t", 3, rng=0)
         reports.append(report)
 
-    train(SONG * 5, hidden_size=32, epochs=20, callback=callback)
+    train(SONG * 5, hidden_size=32, epochs=20, patience=1, callback=callback)
     assert reports[-1].done == 1
     assert reports[-1].epoch == pytest.approx(20)
     assert [report.step for report in reports] == sorted({report.step for report in reports})
@@ -234,7 +239,17 @@ def test_learning_rate_by_the_clock_does_not_jump_where_an_epoch_ends(monkeypatc
     monkeypatch.setattr(charrnn.train.loop, "time", clock)
     seq_length = 38
     assert (len(SONG) - 1) % seq_length == 1
-    model = train(SONG, max_seconds=20.0, batch_size=1, seq_length=seq_length, hidden_size=8, progress=False)
+    model = train(
+        SONG,
+        max_seconds=20.0,
+        epochs=1e9,
+        batch_size=1,
+        seq_length=seq_length,
+        hidden_size=8,
+        patience=1,
+        val_fraction=0,
+        progress=False,
+    )
     rates = np.array(model.history.learning_rates)
     falling = rates[rates.argmax() :]
     assert len(falling) > 200
@@ -307,7 +322,7 @@ def test_divergence_says_where_and_keeps_the_last_good_model(optimizer):
             SONG,
             {"batch_size": 10_000},
             ValueError,
-            "batch_size must be at most 2699, the characters to predict in the text, got 10000",
+            "batch_size must be at most 2281, the characters to predict in the text, got 10000",
         ),
         (SONG, {"epochs": math.nan}, ValueError, "epochs must be greater than 0, got nan"),
         (SONG, {"max_seconds": 0}, ValueError, "max_seconds must be greater than 0, got 0"),
@@ -352,14 +367,14 @@ def test_rule_of_defaults_is_one_of_size_alone():
         assert 1 <= rule["batch_size"] <= num_chars
         assert 1 <= rule["seq_length"] <= num_chars
         assert rule["epochs"] >= 1
-        assert train.__kwdefaults__.keys() >= rule.keys()
+        assert {*train.__kwdefaults__, "rate"} >= rule.keys()
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_a_tanh_rnn_keeps_to_the_rule_but_for_dropout(cell):
     text, reports = SONG * 4, []
     train(text, cell=cell, hidden_size=8, epochs=0.01, val_fraction=0, callback=reports.append)
-    settings, rule = reports[-1].settings, defaults(len(text) - 1)
+    settings, rule = reports[-1].settings, defaults(len(text))
     assert rule["dropout"] > 0 and rule["weight_decay"] > 0
     assert settings.weight_decay == rule["weight_decay"]
     assert settings.dropout == (0 if cell == "rnn" else rule["dropout"])
@@ -455,3 +470,109 @@ def test_what_the_optimizer_goes_over_begins_on_a_cache_line(monkeypatch, hidden
     (run,) = runs
     for array in (run.model._arena, run.moments, run.squares, run.average):
         assert array.ctypes.data % 64 == 0
+
+
+# The rule, and when a training ends ------------------------------------------------------------------------------
+
+
+def a_language(seed):
+    """Words of syllables, in which much is to be learned and no two lists of words are alike."""
+    rng = np.random.default_rng(seed)
+    weights = rng.dirichlet(np.ones(12) / 2, size=5)
+
+    def word():
+        parts, vowel = [], rng.integers(5)
+        for _ in range(rng.integers(1, 5)):
+            parts.append("ptkbdgmnlrsv"[rng.choice(12, p=weights[vowel])])
+            vowel = (vowel + rng.choice(3, p=[0.6, 0.3, 0.1])) % 5
+            parts.append("aeiou"[vowel])
+        return "".join(parts) + ("n" if rng.random() < 0.3 else "")
+
+    return list(dict.fromkeys(word() for _ in range(4000)))
+
+
+def n_gram_loss(documents, held_out, order=3):
+    """Of the interpolated n-gram of Witten and Bell."""
+    counts = collections.defaultdict(collections.Counter)
+    for document in documents:
+        symbols = "^" * (order - 1) + document + "$"
+        for i in range(order - 1, len(symbols)):
+            for length in range(order):
+                counts[symbols[i - length : i]][symbols[i]] += 1
+    total, count = 0.0, 0
+    for document in held_out:
+        symbols = "^" * (order - 1) + document + "$"
+        for i in range(order - 1, len(symbols)):
+            p = 1 / (len(counts[""]))
+            for length in range(order):
+                found = counts.get(symbols[i - length : i])
+                if found is None:
+                    break
+                p = (found[symbols[i]] + len(found) * p) / (sum(found.values()) + len(found))
+            total, count = total - math.log(p), count + 1
+    return total / count
+
+
+@pytest.mark.parametrize("count", [50, 300, 1500])
+def test_lists_of_every_size_are_learned_better_than_by_n_grams(count):
+    words = a_language(0)
+    held_out = words[-1000:]
+    losses = [train(words[:count], seed=seed).evaluate(held_out).loss for seed in (0, 1)]
+    n_gram = min(n_gram_loss(words[:count], held_out, order) for order in (2, 3, 4, 5))
+    assert np.mean(losses) < (1.0 if count == 50 else 0.97) * n_gram
+
+
+def test_the_loss_falls_with_every_doubling_of_the_text():
+    alphabet = " aeioubdgklmnprstv"
+    text = alphabet + " ".join(np.random.default_rng(2).choice(a_language(1)[:400], 6000))
+    losses = [train(text[:size]).evaluate(text[-10_000:]).loss for size in (1000, 2000, 4000, 8000)]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_what_is_too_short_to_hold_anything_out_is_learned_by_heart():
+    for data in (SONG[:45], "hello world", WORDS, ["ann", "bob"]):
+        model = train(data)
+        assert not model.history.val_losses
+        assert model.evaluate(data).loss < 0.7
+
+
+def test_a_training_ends_when_validation_is_no_better_for_so_long():
+    text = "".join(np.random.default_rng(0).choice(list("abcd"), 30_000))  # nothing is to be learned but by heart
+    reports = []
+    settings = dict(epochs=40, hidden_size=48, dropout=0, recurrent_dropout=0, smoothing=0, batch_size=16)
+    model = train(text, patience=0.2, callback=reports.append, **settings)
+    steps, losses = model.history.val_steps, model.history.val_losses
+    total = 40 * steps[0] / 2  # the first of 20 validations is after two epochs
+    assert steps[-1] - steps[int(np.argmin(losses))] == pytest.approx(0.2 * total, abs=2)
+    assert model.history.steps[-1] == steps[-1] < total
+    assert reports[-1].done == 1 and all(report.done < 1 for report in reports[:-1])
+    assert len(train(text, patience=1, **settings).history.val_losses) == 20
+
+
+def test_a_short_text_is_trained_on_anew_with_what_was_held_out():
+    words = a_language(3)[:200]
+    reports = []
+    model = train(words, callback=reports.append)
+    history = model.history
+    assert np.all(np.diff(history.steps) > 0) and np.all(np.diff(history.times) >= 0)
+    assert history.steps[-1] > history.val_steps[-1]
+    assert [report.step for report in reports] == sorted({report.step for report in reports})
+    done = [report.done for report in reports]
+    assert done == sorted(done) and done.count(1.0) == 1
+    # What was held out is known now: better than to those that were never asked to generalise from all of it.
+    for own in ({"val_fraction": 0.2}, {"epochs": 20}, {"max_seconds": 100}):
+        left = train(words, **own).history
+        assert left.steps[-1] == left.val_steps[-1]
+
+
+def test_a_model_is_trained_further_at_a_sixth_of_the_rate():
+    reports = []
+    first = train(SONG, epochs=1, hidden_size=64, callback=reports.append)
+    train(SONG, epochs=1, init_from=first, callback=reports.append)
+    assert reports[-1].settings.learning_rate == pytest.approx(charrnn.train.default_learning_rate(64, "gru") / 6)
+
+
+def test_characters_that_only_the_held_out_part_has_do_not_count():
+    text = SONG + "zebra " + "ЩЪЫ" * 100 + SONG[:100]
+    model = train(text, val_fraction=406 / len(text), epochs=1, patience=1)
+    assert model.history.val_losses[-1] < 3.5

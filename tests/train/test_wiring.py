@@ -22,7 +22,9 @@ import reference
 
 import charrnn
 from charrnn import CharRNN
+from charrnn.text import corpus
 from charrnn.train import DivergenceError, train
+from charrnn.train.smoothing import Smoothing
 
 TEXT = "the quick brown fox jumps over the lazy dog; " * 5 + "pack my box with five dozen liquor jugs. "
 DOCUMENTS = ["stone", "", "sand", "sea", "salt and sugar", "o", "shell", "shore", "ship", "sail", "sun"]
@@ -30,11 +32,11 @@ DOCUMENTS = ["stone", "", "sand", "sea", "salt and sugar", "o", "shell", "shore"
 #: What train() is given where a test says nothing else. What is not among it has its default.
 BASE = dict(cell="rnn", hidden_size=6, num_layers=1, dropout=0.0, weight_decay=0.0, learning_rate=0.02)
 BASE |= dict(batch_size=3, seq_length=7, epochs=3.0, val_fraction=0.0, dtype="float64")
-BASE |= dict(recurrent_dropout=0.0, average=0.0)
+BASE |= dict(recurrent_dropout=0.0, average=0.0, smoothing=0.0)
 
 #: The defaults that do not depend on the text, in numbers: a change of one of them changes everybody's results.
 DEFAULTS = dict(optimizer="adam", schedule="cosine", warmup=0.02, clip_norm=0.25, clip_value=None)
-DEFAULTS |= dict(momentum=0.9, beta1=0.9, beta2=0.99, seed=0)
+DEFAULTS |= dict(momentum=0.9, beta1=0.9, beta2=0.99, seed=0, patience=0.25)
 
 # train() in NumPy -------------------------------------------------------------------------------------------------
 
@@ -47,11 +49,6 @@ def epoch(inputs, targets, batch_size, seq_length):
     predictions = len(inputs)
     starts = [predictions * b // batch_size for b in range(batch_size)]
     return list(reference.chunks(inputs, targets, starts, math.ceil(predictions / batch_size), seq_length))
-
-
-def text_epoch(symbols, batch_size, seq_length):
-    """The chunks of an epoch of a text."""
-    return epoch(symbols[:-1], symbols[1:], batch_size, seq_length)
 
 
 def documents_epoch(documents, order, vocabulary, batch_size, seq_length):
@@ -68,13 +65,22 @@ def epochs_of(data, vocabulary, settings):
     """The epochs of a training, without end."""
     sizes = settings["batch_size"], settings["seq_length"]
     if isinstance(data, str):
-        return itertools.repeat(text_epoch(vocabulary.encode(data), *sizes))
+        symbols = vocabulary.encode(data)
+        if not settings["smoothing"]:
+            return itertools.repeat(epoch(symbols[:-1], symbols[1:], *sizes))
+        # What is borrowed has tests of its own; here, that each epoch borrows anew.
+        smoothing = Smoothing(corpus.read(data, vocabulary=vocabulary), settings["smoothing"])
+        rngs = (np.random.default_rng([settings["seed"], number]) for number in itertools.count())
+        return (epoch(symbols[:-1], smoothing.targets(rng)[1:], *sizes) for rng in rngs)
     orders = (np.random.default_rng([settings["seed"], epoch]).permutation(len(data)) for epoch in itertools.count())
     return (documents_epoch(data, order, vocabulary, *sizes) for order in orders)
 
 
-def validation_loss(params, symbols):
-    """The mean loss of a text, in rows of which each but the first reads WARM_UP characters for the state alone."""
+def validation_loss(params, symbols, known):
+    """The mean loss of a text, in rows of which each but the first reads WARM_UP characters for the state alone.
+
+    Symbols that are not known count for nothing.
+    """
     count = len(symbols) - 1
     rows = max(min(VALIDATION_ROWS, count // (4 * WARM_UP)), 1)
     losses = []
@@ -84,7 +90,8 @@ def validation_loss(params, symbols):
         inputs, targets = symbols[start - before : stop], symbols[start - before + 1 : stop + 1]
         logits, _ = reference.forward(params, inputs[:, None])
         log_probs = reference.log_softmax(logits[:, 0])
-        losses += (-log_probs[np.arange(len(targets)), targets][before:]).tolist()
+        found = -log_probs[np.arange(len(targets)), targets]
+        losses += found[before:][np.isin(targets[before:], known)].tolist()
     return np.mean(losses)
 
 
@@ -98,6 +105,7 @@ def reference_training(data, **given):
     if settings["val_fraction"]:
         cut = int(len(data) * (1 - settings["val_fraction"]))
         data, validation = data[:cut], vocabulary.encode(data[cut:])
+        known = vocabulary.encode(data)
     epochs = epochs_of(data, vocabulary, settings)
     first = next(epochs)
     total = max(round(settings["epochs"] * len(first)), 1)
@@ -134,11 +142,14 @@ def reference_training(data, **given):
         if validation is not None and step in looks:
             # The average, and at the end the parameters as well.
             candidates = [average, update.params] if step == total else [average]
-            looked_at = [(validation_loss(candidate, validation), candidate) for candidate in candidates]
+            looked_at = [(validation_loss(candidate, validation, known), candidate) for candidate in candidates]
             loss, params = min(looked_at, key=lambda pair: pair[0])
             history["val_steps"].append(step)
             history["val_losses"].append(loss)
             best = min(best, (loss, params), key=lambda pair: pair[0])
+            if step - history["val_steps"][np.argmin(history["val_losses"])] >= settings["patience"] * total:
+                history["learning_rates"] = rates[:step]
+                break
     return average if validation is None else best[1], history
 
 
@@ -192,6 +203,8 @@ SETTINGS = {
     "batch_size": [{"batch_size": 5}],
     "seq_length": [{"seq_length": 4}],
     "epochs": [{"epochs": 1.3}],
+    "smoothing": [{"smoothing": 0.5}, {"smoothing": 1.0, "seed": 3}],
+    "patience": [{"patience": 0.1, "val_fraction": 0.25, "learning_rate": 0.3}],
     "val_fraction": [{"val_fraction": 0.25}],
     "seed": [{"seed": 3}],
     "dtype": [{"dtype": "float32"}],
