@@ -306,7 +306,7 @@ def test_steps_of_a_few_operations_run_in_one_thread(threads_asked):
     assert set(threads_asked["Trainer"]) == set(threads_asked["Engine"]) == {1}
 
 
-# Divergence -------------------------------------------------------------------------------------------------------
+# Time and reports -------------------------------------------------------------------------------------------------
 
 
 class Clock:
@@ -318,6 +318,79 @@ class Clock:
     def __call__(self):
         self.now += self.seconds
         return self.now
+
+
+@pytest.fixture
+def timed_training(monkeypatch):
+    """A training by a clock of its own, in which a validation takes so many seconds; the model, clock and reports."""
+
+    def run(max_seconds, validation_seconds=0.0, **settings):
+        # A step takes longer than LOOK_SECONDS, so that every call is one of a single step.
+        clock, reports = Clock(0.06), []
+        validation_loss = charrnn.scoring.validation_loss
+
+        def slow_validation_loss(*arguments):
+            clock.now += validation_seconds
+            return validation_loss(*arguments)
+
+        inside.set_everywhere("validation_loss", slow_validation_loss, monkeypatch.setattr)
+        monkeypatch.setattr(time, "perf_counter", clock)
+        options = {**BASE, "epochs": None, **settings}
+        model = train(TEXT, max_seconds=max_seconds, callback=reports.append, progress=False, **options)
+        return model, clock, reports
+
+    return run
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
+def test_learning_rate_of_a_timed_training_goes_by_the_clock(timed_training, schedule):
+    _, _, reports = timed_training(100.0, schedule=schedule, warmup=0.25, learning_rate=0.01)
+    assert len(reports) > 100
+    for report in reports:
+        done = report.seconds / 100
+        expected = 0.01 * min(done / 0.25, 1) * reference.SCHEDULES[schedule](min(done, 1))
+        assert report.learning_rate == pytest.approx(expected, abs=0.0003)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.3])
+def test_time_is_kept_for_the_last_validation(timed_training, average):
+    model, clock, _ = timed_training(60.0, validation_seconds=8.0, val_fraction=0.25, average=average)
+    assert 45 < clock.now < 61
+    assert model.history.val_steps[-1] == model.history.steps[-1]
+
+
+@pytest.mark.parametrize("validation_seconds, validations", [(0.0, 20), (0.6, 4), (1.5, 2), (40.0, 1)])
+def test_validations_take_a_twentieth_of_the_time(timed_training, validation_seconds, validations):
+    model, _, _ = timed_training(60.0, validation_seconds=validation_seconds, val_fraction=0.25)
+    # The first one shows how long one takes.
+    assert validations <= len(model.history.val_steps) <= validations + 1
+
+
+def test_a_report_counts_characters_steps_and_epochs():
+    reports = []
+    train(TEXT, callback=reports.append, progress=False, **BASE | dict(val_fraction=0.25))
+    last, val_chars = reports[-1], len(TEXT) - int(len(TEXT) * 0.75)
+    assert (last.num_chars, last.num_val_chars) == (len(TEXT), val_chars)
+    assert last.step == 3 * math.ceil(math.ceil((len(TEXT) - val_chars - 1) / 3) / 7)
+    assert last.epoch == 3
+    assert last.done == 1
+    assert last.validated
+    assert not reports[0].validated
+    train(DOCUMENTS, callback=reports.append, progress=False, **BASE)
+    assert (reports[-1].num_chars, reports[-1].num_val_chars) == (sum(map(len, DOCUMENTS)), 0)
+
+
+def test_speed_in_a_report_is_characters_by_the_clock(timed_training):
+    _, _, reports = timed_training(5.0)
+    steps = np.diff([report.step for report in reports])
+    seconds = np.diff([report.seconds for report in reports])
+    speeds = np.array([report.chars_per_second for report in reports[1:]])
+    # The clock goes on between the steps of one call and those of the next as well.
+    assert np.all(speeds >= steps * 3 * 7 / seconds)
+    assert np.all(speeds < 10 * steps * 3 * 7 / seconds)
+
+
+# Divergence -------------------------------------------------------------------------------------------------------
 
 
 def diverging_after(step):
