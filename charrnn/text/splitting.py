@@ -83,7 +83,7 @@ def joined(train: Corpus, val: Corpus) -> Corpus:
 
     Examples
     --------
-    >>> from charrnn.text.corpus import read
+    >>> from charrnn.text.reading import read
     >>> whole = joined(*split(read("hello world"), 0.2))
     >>> whole.vocabulary.decode(whole.indices())
     'hello world'
@@ -103,7 +103,7 @@ def known_places(train: Corpus, val: Corpus) -> np.ndarray | None:
 
     Examples
     --------
-    >>> from charrnn.text.corpus import read
+    >>> from charrnn.text.reading import read
     >>> known_places(*split(read("to be or"), 0.4))
     array([False,  True,  True, False])
     """

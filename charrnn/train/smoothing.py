@@ -43,8 +43,8 @@ class Smoothing:
 
     Examples
     --------
-    >>> from charrnn.text import corpus
-    >>> stream = corpus.read(["anna", "hannah", "nan"])
+    >>> from charrnn.text import reading
+    >>> stream = reading.read(["anna", "hannah", "nan"])
     >>> targets = Smoothing(stream, 0.5).targets(np.random.default_rng(0))
     >>> len(targets) == len(stream)
     True

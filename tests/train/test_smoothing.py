@@ -7,7 +7,7 @@ import pytest
 
 from charrnn import kernels
 from charrnn.model import CharRNN
-from charrnn.text import corpus
+from charrnn.text import reading
 from charrnn.train.smoothing import LONGEST, Smoothing
 
 TEXT = "the quick brown fox jumps over the lazy dog; the quack brews the box"
@@ -44,7 +44,7 @@ def left_out_predictions(symbols, kinds, end):
 
 @pytest.mark.parametrize("data", [TEXT, NAMES], ids=["text", "documents"])
 def test_borrowed_targets_follow_the_n_gram_that_leaves_their_place_out(data):
-    stream = corpus.read(data)
+    stream = reading.read(data)
     vocabulary = stream.vocabulary
     symbols = stream.indices().tolist()
     end = -1 if vocabulary.end is None else vocabulary.end
@@ -58,11 +58,11 @@ def test_borrowed_targets_follow_the_n_gram_that_leaves_their_place_out(data):
 
 
 def test_as_many_targets_are_borrowed_as_the_probability_says_and_the_stream_is_left_alone():
-    stream = corpus.read("abcdefghijklmnopqrstuvwxyz" * 400)
+    stream = reading.read("abcdefghijklmnopqrstuvwxyz" * 400)
     before = stream.codes.copy()
     # Where every context has one follower, what is borrowed is the same but for the shorter contexts.
     assert np.mean(Smoothing(stream, 0.0).targets(np.random.default_rng(0)) != before) == 0
-    text = corpus.read("".join(np.random.default_rng(1).choice(list("ab"), 20_000)))
+    text = reading.read("".join(np.random.default_rng(1).choice(list("ab"), 20_000)))
     changed = np.mean(Smoothing(text, 0.4).targets(np.random.default_rng(0)) != text.codes)
     assert changed == pytest.approx(0.4 * 0.5, abs=0.02)
     np.testing.assert_array_equal(stream.codes, before)
@@ -71,7 +71,7 @@ def test_as_many_targets_are_borrowed_as_the_probability_says_and_the_stream_is_
 @pytest.mark.parametrize("data", [TEXT, NAMES, "".join(map(chr, range(0x4E00, 0x4F80)))], ids=["text", "names", "wide"])
 def test_the_trainer_predicts_the_targets_that_it_is_given(data):
     """One step on targets of one's own has the loss that the engine gives them."""
-    stream = corpus.read(data)
+    stream = reading.read(data)
     vocabulary = stream.vocabulary
     model = CharRNN(vocabulary, hidden_size=8, seed=1)
     targets = np.roll(stream.codes, 3)

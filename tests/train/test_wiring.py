@@ -22,7 +22,7 @@ import reference
 
 import charrnn
 from charrnn import CharRNN
-from charrnn.text import corpus
+from charrnn.text import reading
 from charrnn.train import DivergenceError, train
 from charrnn.train.smoothing import Smoothing
 
@@ -69,7 +69,7 @@ def epochs_of(data, vocabulary, settings):
         if not settings["smoothing"]:
             return itertools.repeat(epoch(symbols[:-1], symbols[1:], *sizes))
         # What is borrowed has tests of its own; here, that each epoch borrows anew.
-        smoothing = Smoothing(corpus.read(data, vocabulary=vocabulary), settings["smoothing"])
+        smoothing = Smoothing(reading.read(data, vocabulary=vocabulary), settings["smoothing"])
         rngs = (np.random.default_rng([settings["seed"], number]) for number in itertools.count())
         return (epoch(symbols[:-1], smoothing.targets(rng)[1:], *sizes) for rng in rngs)
     orders = (np.random.default_rng([settings["seed"], epoch]).permutation(len(data)) for epoch in itertools.count())
