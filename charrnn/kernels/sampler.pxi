@@ -8,7 +8,7 @@ from libc.string cimport memcpy
 from charrnn.kernels.forward cimport forward
 from charrnn.kernels.network cimport Head, head_of
 from charrnn.kernels.pack cimport matrix, pack, packed, round_up
-from charrnn.kernels.parallel cimport poll
+from charrnn.kernels.parallel cimport MIN_ROWS_PER_THREAD, poll
 from charrnn.kernels.product cimport multiply
 from charrnn.kernels.sampling cimport (
     Automaton,
@@ -22,6 +22,7 @@ from charrnn.kernels.sampling cimport (
     probability_weights,
 )
 from charrnn.kernels.simd cimport real
+from charrnn.kernels.threads cimport barrier_wait
 from charrnn.kernels.work cimport Work, pack_parameters, state_rows
 
 
@@ -33,6 +34,9 @@ cdef enum:
 
 cdef class Sampler(Engine):
     """An engine for one symbol at a time in each of its rows, with the logits a row for each of them.
+
+    Threads split the rows. Before a step the first thread says what each row reads and takes the doubles, in the rows'
+    order, and after it what became of each text: so the texts do not depend on the number of threads.
 
     Parameters
     ----------
@@ -52,6 +56,8 @@ cdef class Sampler(Engine):
     partner : Sampler, optional
         Of as many rows and symbols: what is drawn from are `weight` parts of this one's probabilities and 1 - weight of
         its. It reads what this one reads, and is no longer used by itself.
+    num_threads : int
+        At most: each has MIN_ROWS_PER_THREAD rows.
     """
     cdef real *logits_panels        # (H, V)
     cdef real *row_logits           # (B, V rounded up)
@@ -59,12 +65,13 @@ cdef class Sampler(Engine):
     cdef Py_ssize_t logits_stride
     cdef Distribution distribution
     cdef double row_operations      # that a row's next symbol takes, or as long as so many floating-point ones
-    cdef uint8_t[::1] _candidates
-    cdef double[::1] _cumulative
-    cdef uint8_t[::1] allowed           # (V)
+    # Scratch of each thread:
+    cdef uint8_t[:, ::1] _candidates    # (V) of them
+    cdef double[:, ::1] _cumulative     # (V)
+    cdef uint8_t[:, ::1] allowed        # (V)
+    cdef uint8_t[:, ::1] allowed_classes    # (C)
     # The automaton, and the object in whose arrays it lies.
     cdef Automaton automaton
-    cdef uint8_t[::1] allowed_classes   # (C)
     cdef object _automaton
     cdef Sampler partner
     cdef bint mixes                     # whether there is one
@@ -78,6 +85,14 @@ cdef class Sampler(Engine):
     cdef int[::1] last                  # the last of them
     cdef int[::1] state                 # of the automaton
     cdef double[::1] uniforms           # what the next symbol is drawn with; -1 where none is drawn
+    # The running call of `draw`, and its steps so far:
+    cdef double (*next_double)(void *) noexcept nogil
+    cdef void *bit_generator
+    cdef int[:, ::1] symbols
+    cdef uint8_t[:, ::1] over
+    cdef Py_ssize_t steps_done
+    cdef bint goes_on                   # whether there is another step
+    cdef bint any_draws                 # whether any row has read its prompt
 
     def __init__(
         self,
@@ -96,15 +111,17 @@ cdef class Sampler(Engine):
         bint in_time=False,
         Sampler partner=None,
         double weight=1,
+        int num_threads=1,
     ):
         cdef Work *w = &self.work
         cdef Py_ssize_t V = network.sizes.vocab_size, H = network.sizes.hidden_size, b
-        Engine.__init__(self, network, parameters, 1, batch_size, end=end)
+        check_at_least("num_threads", num_threads, 1)
+        num_threads = max(1, <int>min(<Py_ssize_t>num_threads, batch_size // MIN_ROWS_PER_THREAD))
+        Engine.__init__(self, network, parameters, 1, batch_size, end=end, num_threads=num_threads)
         cdef Head head = head_of(&w.sizes, w.parameters)
-        self._candidates = np.zeros(V * sizeof(Candidate), np.uint8)
-        self._cumulative = np.zeros(V)
-        self.distribution = Distribution(temperature, top_k, top_p, min_p, <Candidate *>&self._candidates[0],
-                                         &self._cumulative[0])
+        self._candidates = np.zeros((num_threads, V * sizeof(Candidate)), np.uint8)
+        self._cumulative = np.zeros((num_threads, V))
+        self.distribution = Distribution(temperature, top_k, top_p, min_p, NULL)
         # The product that makes the logits, exp and the cumulative sum, and what qsort does.
         self.row_operations = 2.0 * V * H + 40.0 * V + (30 * V * log2(V) if is_filtered(V, &self.distribution) else 0)
         pack_parameters(w, 0, 1)
@@ -113,7 +130,7 @@ cdef class Sampler(Engine):
             self.bias_rows[b] = head.bias
         self.length = length
         self.min_length = min_length
-        self.allowed = np.ones(V, np.uint8)
+        self.allowed = np.ones((num_threads, V), np.uint8)
         self.busy = np.zeros(batch_size, np.uint8)
         self.begin(np.zeros(0, np.int32), 0)
         self.drawn = np.zeros(batch_size, np.intp)
@@ -135,7 +152,7 @@ cdef class Sampler(Engine):
         for array in (automaton.ends, automaton.stops, automaton.distance):
             check_length("states", len(array), arrows.shape[0])
         self._automaton = automaton     # whose arrays are read
-        self.allowed_classes = np.zeros(arrows.shape[1], np.uint8)
+        self.allowed_classes = np.zeros((self.num_threads, arrows.shape[1]), np.uint8)
         self.automaton = Automaton(arrows.shape[1], &classes[0], &arrows[0, 0], &ends[0], &stops[0], &distance[0],
                                    automaton.masks, length)
 
@@ -154,12 +171,13 @@ cdef class Sampler(Engine):
         with nogil:
             for t in range(inputs.shape[0]):
                 memcpy(self.work.inputs, &inputs[t, 0], self.work.batch_size * sizeof(int))
-                self.advance()
+                self.advance(0, 1)
+                self.count_step()
                 if self.work.interrupted:
                     break
-            self.compute_logits()
+            self.compute_logits(0, self.work.batch_size)
             for b in range(self.work.batch_size):
-                self.compute_weights(b, NULL)
+                self.compute_weights(b, 0, 1, NULL)
                 if self.work.interrupted:
                     break
         self._finish()
@@ -192,19 +210,66 @@ cdef class Sampler(Engine):
         Where a row's text is over it begins the next one, so that all rows have work while there are texts left. A
         step takes one double for each row that draws, in their order.
         """
-        cdef Py_ssize_t t = 0
         check_length("rows of symbols", symbols.shape[1], self.work.batch_size)
         check_length("steps of over", over.shape[0], symbols.shape[0])
         check_length("rows of over", over.shape[1], self.work.batch_size)
-        self._begin()
-        with nogil:
-            while t < symbols.shape[0] and not self.work.interrupted and self.load_inputs():
-                if self.read_inputs():
-                    self.compute_logits()
-                    self.draw_row_by_row(next_double, bit_generator, &symbols[t, 0], &over[t, 0])
-                    t += 1
-        self._finish()
-        return t
+        self.next_double = <double (*)(void *) noexcept nogil>next_double
+        self.bit_generator = <void *>bit_generator
+        self.symbols, self.over = symbols, over
+        self.steps_done = 0
+        self._run()
+        return self.steps_done
+
+    cdef void work_share(self, int rank, int threads) noexcept nogil:
+        cdef Py_ssize_t B = self.work.batch_size, b0 = B * rank // threads, b1 = B * (rank + 1) // threads, b
+        while True:
+            if rank == 0:
+                self.goes_on = self.begin_step()
+            barrier_wait(&self.work.barrier)
+            if not self.goes_on:
+                return
+            self.advance(rank, threads)
+            for b in range(b0, b1):
+                if self.busy[b] and self.drawn[b] == 0 and self.prompt.shape[0] == 0:
+                    self.clear_state(b)     # it has read nothing yet
+            if self.any_draws:
+                self.compute_logits(b0, b1)
+                for b in range(b0, b1):
+                    if self.uniforms[b] >= 0:
+                        self.symbols[self.steps_done, b] = self.one_symbol(b, rank, threads)
+            barrier_wait(&self.work.barrier)
+            if rank == 0:
+                self.end_step()
+
+    cdef bint begin_step(self) noexcept nogil:
+        """What each row reads and which ones draw; whether there is anything to do."""
+        cdef Py_ssize_t t = self.steps_done, b
+        if t == self.symbols.shape[0] or self.work.interrupted or not self.load_inputs():
+            return False
+        self.any_draws = False
+        for b in range(self.work.batch_size):
+            self.symbols[t, b] = -1
+            self.over[t, b] = 0
+            self.uniforms[b] = -1
+            if self.busy[b] and self.drawn[b] >= 0:
+                self.any_draws = True
+                if self.may_draw(b):
+                    self.uniforms[b] = self.next_double(self.bit_generator)
+                else:
+                    self.over[t, b] = OVER
+                    self.busy[b] = False
+        return True
+
+    cdef void end_step(self) noexcept nogil:
+        """What became of the text of each row that drew."""
+        cdef Py_ssize_t t = self.steps_done, b
+        self.count_step()
+        if not self.any_draws:
+            return
+        for b in range(self.work.batch_size):
+            if self.uniforms[b] >= 0:
+                self.over[t, b] = self.take(b, self.symbols[t, b])
+        self.steps_done += 1
 
     cdef bint load_inputs(self) noexcept nogil:
         """What each row reads next goes into work.inputs; whether there is any row that has a text."""
@@ -235,40 +300,7 @@ cdef class Sampler(Engine):
         if self.mixes:
             self.partner.clear_state(b)
 
-    cdef bint read_inputs(self) noexcept nogil:
-        """One step; whether there is any row that has read its prompt."""
-        cdef Py_ssize_t b
-        cdef bint any_draws = False
-        self.advance()
-        for b in range(self.work.batch_size):
-            if self.busy[b] and self.drawn[b] == 0 and self.prompt.shape[0] == 0:
-                self.clear_state(b)     # it has read nothing yet
-            if self.busy[b] and self.drawn[b] >= 0:
-                any_draws = True
-        return any_draws
-
-    cdef void draw_row_by_row(
-        self, size_t next_double, size_t bit_generator, int *symbols, uint8_t *over
-    ) noexcept nogil:
-        cdef Py_ssize_t b, B = self.work.batch_size
-        for b in range(B):
-            symbols[b] = -1
-            over[b] = 0
-            self.uniforms[b] = -1
-            if self.busy[b] and self.drawn[b] >= 0:
-                if self.goes_on(b):
-                    self.uniforms[b] = (<double (*)(void *) noexcept nogil>next_double)(<void *>bit_generator)
-                else:
-                    over[b] = OVER
-                    self.busy[b] = False
-        for b in range(B):
-            if self.uniforms[b] >= 0:
-                symbols[b] = self.one_symbol(b)
-        for b in range(B):
-            if self.uniforms[b] >= 0:
-                over[b] = self.take(b, symbols[b])
-
-    cdef bint goes_on(self, Py_ssize_t b) noexcept nogil:
+    cdef bint may_draw(self, Py_ssize_t b) noexcept nogil:
         """Whether a symbol is to be drawn: without END a text is over at its length, or where nothing may come."""
         if self.work.end >= 0:
             return True
@@ -276,17 +308,17 @@ cdef class Sampler(Engine):
             return False
         return not self.automaton.masks or any_may_follow(&self.automaton, self.state[b], self.drawn[b])
 
-    cdef int one_symbol(self, Py_ssize_t b) noexcept nogil:
+    cdef int one_symbol(self, Py_ssize_t b, int rank, int threads) noexcept nogil:
         """A symbol by a row's logits and its uniform double."""
-        cdef const uint8_t *allowed = NULL
+        cdef uint8_t *allowed = NULL
         cdef Py_ssize_t V = self.work.sizes.vocab_size
-        cdef real *weights = self.row_logits + b * self.logits_stride
         if self.automaton.masks:
-            allow(&self.automaton, self.state[b], self.drawn[b], V, self.work.end, &self.allowed_classes[0],
-                  &self.allowed[0])
-            allowed = &self.allowed[0]
-        self.compute_weights(b, allowed)
-        cdef int symbol = draw(V, weights, self.uniforms[b], self.distribution.cumulative)
+            allowed = &self.allowed[rank, 0]
+            allow(&self.automaton, self.state[b], self.drawn[b], V, self.work.end, &self.allowed_classes[rank, 0],
+                  allowed)
+        self.compute_weights(b, rank, threads, allowed)
+        cdef int symbol = draw(V, self.row_logits + b * self.logits_stride, self.uniforms[b],
+                               &self._cumulative[rank, 0])
         if allowed != NULL and not allowed[symbol]:     # weights that are not numbers
             symbol = 0
             while not allowed[symbol]:
@@ -304,7 +336,7 @@ cdef class Sampler(Engine):
             self.state[b] = a.next[self.state[b] * a.num_classes + a.classes[symbol]]
             if a.stops[self.state[b]] > 0:
                 return self.end_text(b, self.drawn[b] - a.stops[self.state[b]])
-        if not self.goes_on(b):
+        if not self.may_draw(b):
             return self.end_text(b, self.drawn[b])
         if self.work.end >= 0 and 0 <= self.length < self.drawn[b]:
             self.restart(b)
@@ -318,34 +350,44 @@ cdef class Sampler(Engine):
         self.busy[b] = False
         return OVER
 
-    cdef void advance(self) noexcept nogil:
-        """One step of all rows from work.inputs."""
+    cdef void advance(self, int rank, int threads) noexcept nogil:
+        """One step of this thread's rows from work.inputs."""
+        cdef Py_ssize_t B = self.work.batch_size, b0 = B * rank // threads, b1 = B * (rank + 1) // threads
         if self.mixes:
-            memcpy(self.partner.work.inputs, self.work.inputs, self.work.batch_size * sizeof(int))
-            self.partner.advance()
-        forward(&self.work, 0, 1, 0, 1)
-        self.work.steps_before += 1
-        carry_state(&self.work, 0, self.work.batch_size, False)
+            memcpy(self.partner.work.inputs + b0, self.work.inputs + b0, (b1 - b0) * sizeof(int))
+            self.partner.advance(rank, threads)
+        forward(&self.work, rank, threads, 0, 1)
+        carry_state(&self.work, b0, b1, False)
 
-    cdef void compute_logits(self) noexcept nogil:
-        """The logits of the next symbol of each row; of a mixture they are log-probabilities."""
+    cdef void count_step(self) noexcept nogil:
+        self.work.steps_before += 1
+        if self.mixes:
+            self.partner.count_step()
+
+    cdef void compute_logits(self, Py_ssize_t b0, Py_ssize_t b1) noexcept nogil:
+        """The logits of the next symbol of the rows b0 ... b1; of a mixture they are log-probabilities."""
         cdef Work *w = &self.work
         cdef Py_ssize_t b
-        multiply(w.batch_size, w.sizes.vocab_size, w.sizes.hidden_size,
-                 matrix(state_rows(w, w.sizes.num_layers - 1, 0), w.sizes.stride, 1),
-                 packed(w.sizes.hidden_size, self.logits_panels), self.bias_rows, self.row_logits, self.logits_stride)
+        multiply(b1 - b0, w.sizes.vocab_size, w.sizes.hidden_size,
+                 matrix(state_rows(w, w.sizes.num_layers - 1, 0) + b0 * w.sizes.stride, w.sizes.stride, 1),
+                 packed(w.sizes.hidden_size, self.logits_panels), self.bias_rows + b0,
+                 self.row_logits + b0 * self.logits_stride, self.logits_stride)
         if self.mixes:
-            self.partner.compute_logits()
-            for b in range(w.batch_size):
+            self.partner.compute_logits(b0, b1)
+            for b in range(b0, b1):
                 mix(w.sizes.vocab_size, self.weight, self.row_logits + b * self.logits_stride,
                     self.partner.row_logits + b * self.logits_stride)
 
     cdef void compute_weights(
         self,
         Py_ssize_t b,
+        int rank,
+        int threads,
         const uint8_t *allowed,             # IN (V), or NULL where all symbols are
     ) noexcept nogil:
         """A row's logits become weights, the distribution of its next symbol."""
-        poll(&self.work, 0, self.row_operations)
-        probability_weights(self.work.sizes.vocab_size, &self.distribution, allowed,
+        cdef Distribution distribution = self.distribution
+        distribution.candidates = <Candidate *>&self._candidates[rank, 0]
+        poll(&self.work, rank, self.row_operations * threads)
+        probability_weights(self.work.sizes.vocab_size, &distribution, allowed,
                             self.row_logits + b * self.logits_stride)

@@ -27,7 +27,6 @@ cdef struct Distribution:
     double top_p                # 1 for all
     double min_p                # 0 for all
     Candidate *candidates       # scratch (V)
-    double *cumulative          # scratch (V)
 
 
 cdef inline bint is_filtered(Py_ssize_t vocab_size, Distribution *d) noexcept nogil:

@@ -8,9 +8,10 @@ import weakref
 
 import numpy as np
 import pytest
-from test_kernels import addresses, random_sampler
+from test_kernels import addresses, draw_texts, random_sampler
 
-from charrnn import kernels
+from charrnn import CharRNN, kernels
+from charrnn.sampling.pattern import pattern_automaton
 
 MODULE = kernels.module("float32")
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc")
@@ -169,3 +170,49 @@ def test_ctrl_c_is_answered_within_a_second_while_sampling_from_a_large_vocabula
         sampler.draw(*addresses(np.random.default_rng(0)), symbols, symbols.astype(np.uint8))
     assert raised.is_set()
     assert time.perf_counter() - at[0] < 1
+
+
+TEXTS = {
+    "plain": {"length": 13},
+    "filtered": {"length": 13, "top_k": 9, "top_p": 0.8, "temperature": 1.3, "min_p": 0.01},
+    "documents": {"end": 16, "length": 30, "min_length": 3},
+    "pattern": {"length": 12, "automaton": pattern_automaton("[a-h]*(ijk)?", "abcdefghijklmnopq"), "in_time": True},
+    "mixture": {"length": 13, "weight": 0.3},
+}
+
+
+@pytest.mark.parametrize("prompt", [[], [3, 1, 4]])
+@pytest.mark.parametrize("which", TEXTS)
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_texts_are_the_same_for_any_number_of_threads(cell, which, prompt):
+    def texts(num_threads):
+        settings = dict(TEXTS[which])
+        if which == "mixture":
+            settings["partner"] = random_sampler(MODULE, 33, cell="gru")[0]
+        sampler, _, _ = random_sampler(MODULE, 33, cell=cell, num_threads=num_threads, **settings)
+        assert sampler.num_threads == min(num_threads, 33 // 4)
+        return draw_texts(sampler, np.random.default_rng(5), 80, 33, prompt)
+
+    expected = texts(1)
+    assert len({str(text) for text in expected}) > 10
+    for num_threads in (2, 3, 8, 100):
+        assert texts(num_threads) == expected
+
+
+@needs_proc
+def test_sample_many_uses_as_many_threads_as_there_are_cores(monkeypatch):
+    seen = []
+    module = kernels.module("float32")
+
+    class Sampler(module.Sampler):
+        def __init__(self, *arguments, num_threads=1, **settings):
+            seen.append(num_threads)
+            super().__init__(*arguments, num_threads=num_threads, **settings)
+
+    monkeypatch.setattr(module, "Sampler", Sampler)
+    monkeypatch.setenv("CHARRNN_NUM_THREADS", "3")
+    monkeypatch.setattr("charrnn.system.available_cpus", lambda: 4)
+    texts = [CharRNN("abcdefgh", hidden_size=size, cell="gru", seed=0).sample_many(64, 5, rng=0) for size in (8, 256)]
+    assert seen == [1, 3]
+    monkeypatch.setenv("CHARRNN_NUM_THREADS", "1")
+    assert CharRNN("abcdefgh", hidden_size=256, cell="gru", seed=0).sample_many(64, 5, rng=0) == texts[1]
