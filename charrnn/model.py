@@ -184,6 +184,8 @@ class CharRNN(LanguageModel):
         check_shapes(arrays, {name: view.shape for name, view in model._network.views(None).items()})
         model._allocate()
         for name, parameter in model.state_dict().items():
+            if not np.isfinite(arrays[name]).all():
+                raise ArgumentValueError(name, "must have finite numbers alone, got NaN or infinity")
             parameter[...] = arrays[name]
         return model
 
@@ -204,6 +206,8 @@ class CharRNN(LanguageModel):
         >>> model.vocabulary
         <Vocabulary of 10 characters ' dehlorw!,'>
         """
+        if not isinstance(characters, str):
+            raise ArgumentTypeError("characters", f"must be a str, got {characters!r}")
         known = self.vocabulary
         vocabulary = Vocabulary(
             known.characters + "".join(sorted(set(characters) - set(known.characters))),

@@ -75,6 +75,9 @@ def named(name, function, *args, **kwargs):
 
 # charrnn.train.train --------------------------------------------------------------------------------------------
 
+#: Of a text no numbers of copies are known.
+WEIGHTS = [3, "a", [1.0], [-1.0], [float("nan")], [[1.0]]]
+
 TRAIN = {
     "cell": words(none=True),
     "hidden_size": integers(1, none=True) + [10**7, 10**9, 2**62],
@@ -108,6 +111,9 @@ TRAIN = {
     "init_from": [3, [], object(), "", "a\0b", Vocabulary("ab")],
     "progress": FLAGS,
     "callback": [3, "print", []],
+    "extend_vocabulary": FLAGS,
+    "vocabulary": [None, 3, b"ab", [3]],
+    "weights": WEIGHTS,
     "encoding": ENCODINGS,
 }
 
@@ -180,7 +186,6 @@ STATES = [
     np.zeros((1, 1, 4), object),
     [[[0, 0, 0, 0]], [[0]]],
 ]
-FLAGS = [None, 0, 1, "yes"]
 RANKING = {"samples": integers(1), "rng": SAMPLING["rng"]}
 METHODS = {
     "sample": SAMPLING,
@@ -200,8 +205,16 @@ METHODS = {
         **{name: SAMPLING[name] for name in ("length", "min_length", "pattern")},
         "max_memory": integers(1 << 20),
     },
-    "evaluate": {"data": [None, 3, object(), "", "h", [], "hex"], "encoding": ENCODINGS},
-    "log_prob": {"text": [None, 3, object(), [3], "hex", ["he", "x"]]},
+    "extended": {"characters": [None, 3, [], object()]},
+    "evaluate": {
+        "data": [None, 3, object(), "", "h", [], "hex"],
+        "encoding": ENCODINGS,
+        "unknown": words(),
+        "weights": WEIGHTS,
+        "rows": integers(1),
+        "progress": FLAGS,
+    },
+    "log_prob": {"text": [None, 3, object(), [3], "hex", ["he", "x"]], "rows": integers(1)},
     "score": {"texts": [None, 3, object(), [3]], "per_char": FLAGS, "unknown": words()},
     "guess_number": {"texts": [None, 3, object(), [3]], **RANKING, "with_error": FLAGS},
     "percentile": {"texts": [None, 3, object(), [3]], **RANKING},
@@ -319,6 +332,7 @@ PAGE = {
     "length": integers(1),
     "units": integers(1, none=True),
     "encoding": ENCODINGS,
+    "unknown": words(),
     "title": [3, [], b"title"],
     "say": [3, None, "print"],
 }

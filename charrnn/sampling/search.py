@@ -34,6 +34,9 @@ READ_AT_ONCE = 512
 #: Bytes that the search takes at most where nothing else is asked for.
 MAX_MEMORY = 1 << 30
 
+#: The most characters of a text without END, whose length is a number of states of its automaton.
+MOST_LENGTH = 100_000
+
 
 def most_probable(
     model: LanguageModel,
@@ -50,12 +53,17 @@ def most_probable(
     min_length = integer("min_length", min_length, 0)
     max_memory = integer("max_memory", max_memory, 1 << 20)
     if model.vocabulary.end is None:
-        min_length = length = LENGTH if length is None else length
+        length = LENGTH if length is None else length
     if length is not None and min_length > length:
         raise ArgumentValueError("min_length", f"must be at most length, {length}, got {min_length}", "length")
+    if model.vocabulary.end is None:  # every text has this length
+        min_length = length = integer("length", length, 0, MOST_LENGTH)
     automaton = automaton_of(model.vocabulary.characters, checked_pattern("pattern", pattern), (), min_length)
     if automaton is None:
         automaton = anything(len(model.vocabulary.characters))
+    if pattern is not None and length is not None and automaton.distance[0] > length:
+        shortest = f"{pattern!r}, which takes at least {automaton.distance[0]}"
+        raise ArgumentValueError("pattern", f"must match some text of at most {length} characters, got {shortest}")
     if n == 0:
         return []
     search = Search(model, beginning_of(model, prompt), length, automaton, max_memory, n)

@@ -145,7 +145,7 @@ def test_ctrl_c_at_random_moments_time_and_again_changes_no_bit(tmp_path, every_
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         while model is None:
-            seconds = 0.002 + 0.05 * rng.random() if interrupted < 40 else 0
+            seconds = 0.002 + 0.01 * rng.random() if interrupted < 40 else 0
             try:
                 signal.setitimer(signal.ITIMER_REAL, seconds)
                 model = train(TEXT, checkpoint=tmp_path / "twice", resume=True, **options)
