@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import textwrap
+from typing import TYPE_CHECKING
 
 from charrnn.cli.outputs import architecture, print_table
-from charrnn.console import printable
+from charrnn.console import count, printable
+
+if TYPE_CHECKING:
+    from charrnn.history import Origin
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +34,27 @@ def run(args: argparse.Namespace) -> int:
             "dtype": model.dtype.name,
             "symbols": f"{len(model.vocabulary):,}{end}",
             "characters": _legible(model.vocabulary.characters),
+            **({} if model.history is None or model.history.origin is None else _origin(model.history.origin)),
         }
     )
     return 0
+
+
+def _origin(origin: Origin) -> dict[str, str]:
+    """What the model was made of and how, as its file remembers it."""
+    documents = f"{count(origin.num_documents, 'document')}, " if origin.num_documents else ""
+    rows = {"text": f"{printable(origin.text)}, {documents}{count(origin.num_chars, 'character')}"}
+    if origin.cut:
+        rows["cut by"] = printable(", ".join(f"{name} {value!r}" for name, value in origin.cut.items()))
+    seconds = "" if origin.seconds is None else f", {origin.seconds:.0f} seconds"
+    rows["training"] = f"{origin.epochs:.3g} epochs, {count(origin.steps, 'step')}{seconds}"
+    if origin.val_loss is not None:
+        bits = origin.val_loss / math.log(2)
+        rows["validation"] = f"{origin.val_loss:.4f} nats, {bits:.4f} bits per character, of {origin.num_val_chars:,}"
+    given = ", ".join(f"{name} {value}" for name, value in origin.settings.items() if value is not None)
+    rows["settings"] = textwrap.fill(printable(given), 90, break_long_words=False, break_on_hyphens=False)
+    rows["charrnn"] = printable(origin.version)
+    return rows
 
 
 def _legible(characters: str, most: int = 300) -> str:

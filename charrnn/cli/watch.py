@@ -72,7 +72,7 @@ class Watch:
 
     def _seconds_left(self, report: Report) -> float:
         s = report.settings
-        characters = (s.epochs - report.epoch) * report.num_chars * (1 - s.val_fraction)
+        characters = (s.epochs - report.epoch) * (report.num_chars - report.num_val_chars)
         return min(characters / report.chars_per_second, s.max_seconds - report.seconds)
 
 
