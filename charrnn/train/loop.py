@@ -136,9 +136,9 @@ class Run:
     def begin_anew(self, until: float, steps_before: int) -> None:
         """Train on all of the text from the first step on, up to this share of the run; `best` is kept."""
         assert self.validation is not None
+        # Ctrl-C may come in between: while these are None nothing is recorded, and no checkpoint made of half a run.
+        checkpoint, self.call, self.checkpoint = self.checkpoint, None, None
         self.refit_until = until
-        # While this is None a checkpoint would be of no run.
-        checkpoint, self.checkpoint = self.checkpoint, None
         self.steps_before, self.epochs_before = steps_before, steps_before / self.steps_per_epoch
         self.training, self.validation = joined(self.training, self.validation), None
         self._begin()
@@ -197,6 +197,8 @@ class Run:
         self._loop(observers)
         if self.refits and self.validation is not None and self.history.val_steps:
             self._look_at_parameters()
+            if self.checkpoint is not None:
+                self.checkpoint.save(self)
             self.begin_anew(self._best_done(), self.trainer.step)
             self._loop(observers)
         self._look_at_parameters()

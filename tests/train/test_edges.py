@@ -19,6 +19,10 @@ from charrnn.train import DivergenceError, TrainingInterrupted, train
 
 TEXT = "the quick brown fox jumps over the lazy dog; " * 8
 DOCUMENTS = ["stone", "sand", "sea", "salt", "shell", "shore", "ship", "sail"] * 3
+MANY_DOCUMENTS = [
+    first + second for first in ("sea", "star", "sun", "snow") for second in ("", "s", "shell", "way", "let")
+]
+MANY_DOCUMENTS += ["stone", "sand", "salt", "ship", "sail", "shore"]
 SIZES = dict(cell="gru", hidden_size=5, batch_size=3, seq_length=11, dropout=0.2, progress=False)
 PACKAGE = str(Path(charrnn.__file__).parent)
 
@@ -66,7 +70,7 @@ class Tracer:
     """Counts the lines of charrnn that run within train() once its loop has begun, and raises Ctrl-C at one of them."""
 
     def __init__(self, at=None):
-        self.at, self.lines, self.begun = at, [], False
+        self.at, self.lines, self.functions, self.begun = at, [], [], False
 
     def __call__(self, frame, event, argument):
         code = frame.f_code
@@ -77,6 +81,7 @@ class Tracer:
             self.begun = self.begun or code.co_name == frame.f_back.f_code.co_name == "train"
         elif event == "line" and self.begun:
             self.lines.append((code.co_filename, frame.f_lineno))
+            self.functions.append(code.co_name)
             if len(self.lines) - 1 == self.at:
                 raise KeyboardInterrupt
         return self
@@ -132,6 +137,31 @@ def test_ctrl_c_at_every_line_leaves_a_model_and_a_checkpoint_of_a_run_that_was_
         assert math.isfinite(raised.value.model.evaluate(TEXT[:100] if data is TEXT else DOCUMENTS).loss), where
         assert not raised.value.checkpointed or twice.exists(), where
         resumed = train(data, resume=True, **options_of(twice))
+        assert result(resumed) == expected, where
+        assert state(twice) == at_the_end, where
+
+
+def test_ctrl_c_between_a_run_and_the_one_that_is_made_anew_with_all_of_the_text(tmp_path, monkeypatch):
+    def options_of(path):
+        monkeypatch.setattr(time, "perf_counter", Clock(1e-4))
+        # Neither a share to validate on nor epochs: of so little text there are two runs.
+        return SIZES | dict(batch_size=24, seq_length=100, checkpoint=path, checkpoint_seconds=1e9)
+
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    tracer = Tracer()
+    model = tracer.run(MANY_DOCUMENTS, **options_of(once))
+    expected, at_the_end = result(model), state(once)
+    between = [number for number, name in enumerate(tracer.functions) if name in ("begin_anew", "_begin")]
+    assert len(between) > 20
+    for at in between:
+        where = tracer.lines[at]
+        twice.unlink(missing_ok=True)
+        with pytest.raises(TrainingInterrupted) as raised:
+            Tracer(at).run(MANY_DOCUMENTS, **options_of(twice))
+        assert finite(raised.value.model), where
+        assert raised.value.model.history.num_steps < expected[1]["steps"][-1], where
+        assert files.read(twice, kind="checkpoint")[1]["step"] > 0, where
+        resumed = train(MANY_DOCUMENTS, resume=True, **options_of(twice))
         assert result(resumed) == expected, where
         assert state(twice) == at_the_end, where
 
