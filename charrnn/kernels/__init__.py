@@ -232,7 +232,22 @@ def _by_dtype(name: str) -> Any:
     return function
 
 
-if not TYPE_CHECKING:  # what is not defined above, for both types of numbers
-    for _name in __all__:
-        if _name not in globals():
-            globals()[_name] = _by_dtype(_name)
+if not TYPE_CHECKING:  # their types are imported above
+    adagrad = _by_dtype("adagrad")
+    adam = _by_dtype("adam")
+    bptt = _by_dtype("bptt")
+    clip_norm = _by_dtype("clip_norm")
+    clip_value = _by_dtype("clip_value")
+    cross_entropy = _by_dtype("cross_entropy")
+    exp = _by_dtype("exp")
+    gru_cell = _by_dtype("gru_cell")
+    gru_cell_backward = _by_dtype("gru_cell_backward")
+    lstm_cell = _by_dtype("lstm_cell")
+    lstm_cell_backward = _by_dtype("lstm_cell_backward")
+    rmsprop = _by_dtype("rmsprop")
+    rnn_cell = _by_dtype("rnn_cell")
+    rnn_cell_backward = _by_dtype("rnn_cell_backward")
+    sgd = _by_dtype("sgd")
+    sigmoid = _by_dtype("sigmoid")
+    softmax = _by_dtype("softmax")
+    tanh = _by_dtype("tanh")

@@ -171,7 +171,7 @@ cdef class Sampler(Engine):
         with nogil:
             for t in range(inputs.shape[0]):
                 memcpy(self.work.inputs, &inputs[t, 0], self.work.batch_size * sizeof(int))
-                self.advance(0, 1)
+                self.advance(0, 1, 0, self.work.batch_size)
                 self.count_step()
                 if self.work.interrupted:
                     break
@@ -228,7 +228,7 @@ cdef class Sampler(Engine):
             barrier_wait(&self.work.barrier)
             if not self.goes_on:
                 return
-            self.advance(rank, threads)
+            self.advance(rank, threads, b0, b1)
             for b in range(b0, b1):
                 if self.busy[b] and self.drawn[b] == 0 and self.prompt.shape[0] == 0:
                     self.clear_state(b)     # it has read nothing yet
@@ -241,7 +241,7 @@ cdef class Sampler(Engine):
             if rank == 0:
                 self.end_step()
 
-    cdef bint begin_step(self) noexcept nogil:
+    cdef inline bint begin_step(self) noexcept nogil:
         """What each row reads and which ones draw; whether there is anything to do."""
         cdef Py_ssize_t t = self.steps_done, b
         if t == self.symbols.shape[0] or self.work.interrupted or not self.load_inputs():
@@ -260,7 +260,7 @@ cdef class Sampler(Engine):
                     self.busy[b] = False
         return True
 
-    cdef void end_step(self) noexcept nogil:
+    cdef inline void end_step(self) noexcept nogil:
         """What became of the text of each row that drew."""
         cdef Py_ssize_t t = self.steps_done, b
         self.count_step()
@@ -271,7 +271,7 @@ cdef class Sampler(Engine):
                 self.over[t, b] = self.take(b, self.symbols[t, b])
         self.steps_done += 1
 
-    cdef bint load_inputs(self) noexcept nogil:
+    cdef inline bint load_inputs(self) noexcept nogil:
         """What each row reads next goes into work.inputs; whether there is any row that has a text."""
         cdef Py_ssize_t b
         cdef bint any_busy = False
@@ -290,17 +290,17 @@ cdef class Sampler(Engine):
                 self.work.inputs[b] = self.last[b]
         return any_busy
 
-    cdef void restart(self, Py_ssize_t b) noexcept nogil:
+    cdef inline void restart(self, Py_ssize_t b) noexcept nogil:
         self.drawn[b] = -self.prompt.shape[0]
         self.state[b] = 0
         self.clear_state(b)
 
-    cdef void clear_state(self, Py_ssize_t b) noexcept nogil:
+    cdef inline void clear_state(self, Py_ssize_t b) noexcept nogil:
         carry_state(&self.work, b, b + 1, True)
         if self.mixes:
             self.partner.clear_state(b)
 
-    cdef bint may_draw(self, Py_ssize_t b) noexcept nogil:
+    cdef inline bint may_draw(self, Py_ssize_t b) noexcept nogil:
         """Whether a symbol is to be drawn: without END a text is over at its length, or where nothing may come."""
         if self.work.end >= 0:
             return True
@@ -308,7 +308,7 @@ cdef class Sampler(Engine):
             return False
         return not self.automaton.masks or any_may_follow(&self.automaton, self.state[b], self.drawn[b])
 
-    cdef int one_symbol(self, Py_ssize_t b, int rank, int threads) noexcept nogil:
+    cdef inline int one_symbol(self, Py_ssize_t b, int rank, int threads) noexcept nogil:
         """A symbol by a row's logits and its uniform double."""
         cdef uint8_t *allowed = NULL
         cdef Py_ssize_t V = self.work.sizes.vocab_size
@@ -325,7 +325,7 @@ cdef class Sampler(Engine):
                 symbol += 1
         return symbol
 
-    cdef uint8_t take(self, Py_ssize_t b, int symbol) noexcept nogil:
+    cdef inline uint8_t take(self, Py_ssize_t b, int symbol) noexcept nogil:
         """A row's text has this symbol more; what is to be said of it."""
         cdef Automaton *a = &self.automaton
         if symbol == self.work.end:
@@ -343,28 +343,27 @@ cdef class Sampler(Engine):
             return ANEW
         return 0
 
-    cdef uint8_t end_text(self, Py_ssize_t b, Py_ssize_t length) noexcept nogil:
+    cdef inline uint8_t end_text(self, Py_ssize_t b, Py_ssize_t length) noexcept nogil:
         if self.work.end >= 0 and length < self.min_length:
             self.restart(b)
             return ANEW
         self.busy[b] = False
         return OVER
 
-    cdef void advance(self, int rank, int threads) noexcept nogil:
-        """One step of this thread's rows from work.inputs."""
-        cdef Py_ssize_t B = self.work.batch_size, b0 = B * rank // threads, b1 = B * (rank + 1) // threads
+    cdef inline void advance(self, int rank, int threads, Py_ssize_t b0, Py_ssize_t b1) noexcept nogil:
+        """One step of this thread's rows, b0 ... b1, from work.inputs."""
         if self.mixes:
             memcpy(self.partner.work.inputs + b0, self.work.inputs + b0, (b1 - b0) * sizeof(int))
-            self.partner.advance(rank, threads)
+            self.partner.advance(rank, threads, b0, b1)
         forward(&self.work, rank, threads, 0, 1)
         carry_state(&self.work, b0, b1, False)
 
-    cdef void count_step(self) noexcept nogil:
+    cdef inline void count_step(self) noexcept nogil:
         self.work.steps_before += 1
         if self.mixes:
             self.partner.count_step()
 
-    cdef void compute_logits(self, Py_ssize_t b0, Py_ssize_t b1) noexcept nogil:
+    cdef inline void compute_logits(self, Py_ssize_t b0, Py_ssize_t b1) noexcept nogil:
         """The logits of the next symbol of the rows b0 ... b1; of a mixture they are log-probabilities."""
         cdef Work *w = &self.work
         cdef Py_ssize_t b
@@ -378,7 +377,7 @@ cdef class Sampler(Engine):
                 mix(w.sizes.vocab_size, self.weight, self.row_logits + b * self.logits_stride,
                     self.partner.row_logits + b * self.logits_stride)
 
-    cdef void compute_weights(
+    cdef inline void compute_weights(
         self,
         Py_ssize_t b,
         int rank,
