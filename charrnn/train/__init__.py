@@ -97,7 +97,7 @@ def train(
         The tanh RNN, gated recurrent unit or long short-term memory of PyTorch. Default: by the text's size, see
         `defaults`.
     hidden_size, num_layers : int
-        Units of a layer; layers. Defaults: by the text's size, see `defaults`; 1.
+        Number of hidden units in each layer; number of layers. Defaults: by the text's size, see `defaults`; 1.
     dropout : float
         Probability, 0 to below 1, that a unit's output is dropped between layers and before the head. Default: by the
         text's size, see `defaults`; 0 for a tanh RNN.
@@ -106,17 +106,19 @@ def train(
         Default: by the text's size, see `defaults`.
     optimizer : "adam", "sgd", "rmsprop" or "adagrad"
     learning_rate : float
-        At its highest. Default: by hidden_size and cell, see `default_learning_rate`.
+        The highest learning rate of the run. Default: by the text's size, hidden_size and cell, see `defaults` and
+        `default_learning_rate`.
     schedule : "cosine", "linear" or "constant"
         How the learning rate goes to 0, or does not, over the epochs or max_seconds.
     warmup : float
         Share of the run over which the learning rate rises from 0.
     clip_norm : float or None
-        The gradient is scaled down to this L2 norm over all parameters where it is longer.
+        If the L2 norm of the gradient over all parameters is greater, the gradient is scaled down to this norm.
     clip_value : float or None
-        After that, each element is brought into +-clip_value.
+        After that, each element of the gradient is limited to the range +-clip_value.
     weight_decay : float
-        Decoupled: parameters shrink by learning_rate times it each step. Default: by the text's size, see `defaults`.
+        In each step every parameter shrinks by this times the learning rate (decoupled weight decay). Default: by the
+        text's size, see `defaults`.
     average : float
         The parameters are averaged over about this share, 0 to 1, of the steps made so far, the newest; 0 for no
         average. It is the average that is validated, and at the end the last parameters as well; the better one is
@@ -125,11 +127,11 @@ def train(
         Probability, 0 to 1, that a target is drawn from what follows the same few characters elsewhere in the text:
         what interpolation is for n-grams. Default: by the text's size, see `defaults`. It takes 150 bytes a character.
     momentum : float
-        Of "sgd".
+        Decay of the average step of "sgd".
     beta1, beta2 : float
         Decay of the averages of the gradient and of its square ("adam"); beta2 also of "rmsprop".
     batch_size, seq_length : int
-        Readers; characters of a chunk. Defaults: by the text's size, see `defaults`.
+        Number of readers; number of characters in a chunk. Defaults: by the text's size, see `defaults`.
     epochs, max_seconds : float
         Passes over the text and seconds, reading and validating included; whichever ends first. Default: epochs by the
         text's size, see `defaults`; none where max_seconds is given, from 300 000 characters on.
@@ -144,14 +146,14 @@ def train(
         epochs nor max_seconds is given, the model is then trained anew with all of the text, for as many epochs as were
         best.
     seed : int
-        Fixes every bit of the result, for any number of threads (but with max_seconds the clock has a say).
+        Random seed. It fixes every bit of the result, for any number of threads, unless max_seconds ends the training.
     dtype : "float32" or "float64"
     num_threads : int
         Default: CHARRNN_NUM_THREADS from the environment, else the cores that this process may use.
     checkpoint : path
-        Where the state of the training is saved every `checkpoint_seconds` and at its end. It is replaced as a whole:
-        whatever happens, the last one is there. Where one cannot be saved, a RuntimeWarning says so and the training
-        goes on.
+        The file in which the state of the training is saved every `checkpoint_seconds` and at its end. It is replaced
+        as a whole: whatever happens, the last state that was saved is there. If the disk refuses, a RuntimeWarning says
+        so and the training goes on.
     resume : bool
         Go on from the checkpoint, if there is one, as if nothing had come between. The text must be the same, and so
         must what `Settings.KEPT` names; epochs, learning rate, schedule and the rest may be others.
@@ -170,7 +172,7 @@ def train(
     callback : callable
         Called with a `Report` some ten times a second.
     encoding : str
-        Of a file.
+        Encoding of a file.
 
     Returns
     -------

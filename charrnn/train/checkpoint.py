@@ -146,7 +146,7 @@ def _check_arrays(tensors: dict[str, np.ndarray], run: Run) -> set[str]:
 
 
 def _fingerprint(*streams: corpus.Corpus | None) -> str:
-    """A hash of what is trained and validated on."""
+    """Return a hash of the texts that are trained and validated on."""
     import hashlib  # here, for it imports OpenSSL
 
     digest = hashlib.blake2b(digest_size=16)

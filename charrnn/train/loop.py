@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-import charrnn
 from charrnn.errors import DivergenceError, TrainingInterrupted
-from charrnn.history import History, Origin
+from charrnn.history import History
 from charrnn.scoring import validation_loss
 from charrnn.system import threads_worth
 from charrnn.text.batching import readers
 from charrnn.text.splitting import joined, known_places
+from charrnn.train import schedule
 from charrnn.train.checkpoint import Checkpoint
 from charrnn.train.fallback import DIVERGED_LOSS, Snapshots, how_diverged
+from charrnn.train.origin import origin_of, update_origin
 from charrnn.train.report import Report
-from charrnn.train.settings import SCHEDULES, Settings
+from charrnn.train.settings import Settings
 from charrnn.train.smoothing import Smoothing
 
 if TYPE_CHECKING:
@@ -34,29 +35,12 @@ if TYPE_CHECKING:
     from charrnn.model import CharRNN
     from charrnn.text import corpus
 
-# Where an average is over so many steps for each that it takes, others may be left out.
-STEPS_BESIDE_ONE = 32
+#: Seconds between two looks at the clock: what a call of the kernel takes.
 LOOK_SECONDS = 0.1
-VALIDATIONS = 20
-# Of a training that is made anew: there it takes little time, and the number of steps is what is looked for.
-REFIT_VALIDATIONS = 40
-# At most this share of max_seconds goes to them.
-VALIDATION_SHARE = 0.05
-
-
-def average_shares(share: float, steps: np.ndarray) -> np.ndarray:
-    """How much of the average each of these steps, counted from 1, is to be: it is over the newest `share` of them.
-
-    Shamir, Zhang, "Stochastic gradient descent for non-smooth optimization" (2013): polynomial decay. Of a long average
-    every eighth step says as much as all of them, and costs nothing: all cost a tenth of a step of 64 units.
-    """
-    averaged = share * steps
-    every = np.clip(averaged // STEPS_BESIDE_ONE, 1, 8)
-    return np.where(steps % every == 0, np.minimum(every / averaged, 1), 0.0)
 
 
 class Run:
-    """One training: what changes from step to step, and what is done with it between the calls of the kernel."""
+    """One training: its state, and what is done with it between two calls of the kernel."""
 
     def __init__(
         self,
@@ -76,7 +60,7 @@ class Run:
         self.num_val_chars = 0 if validation is None else validation.num_chars
         self.num_chars = training.num_chars + self.num_val_chars
         self.history = model.history = History(chars_per_step=settings.batch_size * settings.seq_length)
-        self.history.origin = self._origin()
+        self.history.origin = origin_of(self)
         self.initial = model._arena.copy()
         self.best: np.ndarray = model._arena.copy()
         self.best_val_loss = math.inf
@@ -144,35 +128,10 @@ class Run:
         self._begin()
         self.checkpoint = checkpoint
 
-    def _origin(self) -> Origin:
-        training, validation = self.training, self.validation
-        settings = {
-            name: None if isinstance(value, float) and math.isinf(value) else value
-            for name, value in vars(self.settings).items()
-        }
-        return Origin(
-            version=charrnn.__version__,
-            text=training.name,
-            num_chars=self.num_chars,
-            num_val_chars=self.num_val_chars,
-            num_documents=training.num_documents + (0 if validation is None else validation.num_documents),
-            cut=None if training.cut is None else training.cut.as_record(),
-            settings=settings,
-        )
-
-    def _remember(self) -> None:
-        """What a model file is to tell of the training so far."""
-        origin = self.history.origin
-        assert origin is not None
-        origin.steps = self.steps_before + self.trainer.step
-        origin.epochs = self.epochs_before + self.trainer.step / self.steps_per_epoch
-        origin.val_loss = None if math.isinf(self.best_val_loss) else self.best_val_loss
-        origin.seconds = None if math.isinf(self.settings.max_seconds) else self.seconds()
-
     def read_epoch(self, epoch: int) -> None:
-        """Documents come in another order each epoch, which seed and epoch determine."""
+        """Let the readers begin an epoch; seed and epoch determine the order of documents."""
         stream = self.training
-        # Of the last epoch the order is not needed any more.
+        # Give the memory of the last epoch's order back before the next order takes its own.
         self.trainer.read(stream.codes, stream.table, np.zeros(self.settings.batch_size, np.int64), 1)
         rng = np.random.default_rng([self.settings.seed, epoch])
         placed = readers(stream, self.settings.batch_size, rng)
@@ -185,7 +144,7 @@ class Run:
         return self.training.num_documents > 0 or self.smoothing is not None
 
     def keep_checkpoint(self, path: Path, seconds: float, resume: bool) -> None:
-        """Save to `path` every so many seconds; go on from what is there where `resume`."""
+        """Save to `path` every `seconds`; with `resume`, go on from the file that is there."""
         self.checkpoint = Checkpoint(path, seconds, self)
         if resume and path.exists():
             self.checkpoint.restore(self)
@@ -203,7 +162,7 @@ class Run:
             self._loop(observers)
         self._look_at_parameters()
         self.complete = True
-        self._remember()
+        update_origin(self)
         if self.checkpoint is not None:
             self.checkpoint.save(self)
         self._hand_out(self._outcome())
@@ -290,7 +249,10 @@ class Run:
                 observe(report)
 
     def _steps_of_a_call(self, steps: int, rate: float) -> int:
-        """As many as take LOOK_SECONDS, after a call of `steps`; none beyond what comes between two steps."""
+        """Return how many steps take LOOK_SECONDS, at most four times as many as in the last call.
+
+        A call ends before the next validation, and with an epoch if the next one has another order.
+        """
         step = self.trainer.step
         # The last chunk of an epoch may be much shorter than the others, and its rate promise too much.
         steps = int(min(max(rate * LOOK_SECONDS, 1), 4 * steps, self.last_step - step))
@@ -349,25 +311,26 @@ class Run:
         return done >= min(self.next_validation, 1)
 
     def _next_validation(self) -> float:
-        """The share of the training at which to validate next; by the last one, which a resumed training knows too."""
+        """The share of the run at which to validate next; by the last validation, which a resumed run knows too."""
         if self.validation is None:
             return 1.0
-        done = self._done()
-        validations = most = REFIT_VALIDATIONS if self.refits else VALIDATIONS
-        if math.isinf(self.settings.max_seconds):
-            done = self.history.val_steps[-1] / self.total_steps if self.history.val_steps else 0.0
-        elif self.validation_seconds > 0:
-            affordable = VALIDATION_SHARE * self.settings.max_seconds / self.validation_seconds
-            validations = max(min(most, int(affordable)), 1)
-        return (math.floor(done * validations + 1e-9) + 1) / validations
+        by_time = not math.isinf(self.settings.max_seconds)
+        done = self._done() if by_time else schedule.steps_done(self.history, self.total_steps)
+        return schedule.next_validation(done, self.refits, self.settings.max_seconds, self.validation_seconds)
 
     def _steps(self, steps: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
-        """Makes these steps; their losses and learning rates."""
+        """Make a number of steps; return their losses and learning rates."""
         step, start = self.trainer.step, self.seconds()
-        learning_rates = self._learning_rates(step, steps, rate)
+        by_time = None
+        if not math.isinf(self.settings.max_seconds):
+            by_time = (self.seconds() + np.arange(steps) / max(rate, 1)) / self._seconds_to_train()
+        learning_rates = schedule.learning_rates(self.settings, step, steps, self.total_steps, by_time)
+        shares = None
+        if self.average is not None:
+            shares = schedule.average_shares(self.settings.average, np.arange(step + 1, step + steps + 1))
         losses = np.empty(steps)
         self.call = step, losses, learning_rates, start
-        made = self.trainer.train(learning_rates, losses, self._average_shares(step, steps))
+        made = self.trainer.train(learning_rates, losses, shares)
         self._record()
         if self._epochs_differ() and self.trainer.position == 0:
             self.read_epoch(self.trainer.passes)
@@ -385,25 +348,7 @@ class Run:
             step, losses, learning_rates, start = self.call
             made = self.trainer.step - step
             self.history.add(self.steps_before + step, losses[:made], learning_rates[:made], start, self.seconds())
-        self._remember()
-
-    def _learning_rates(self, step: int, steps: int, rate: float) -> np.ndarray:
-        """Of the steps after `step`, when some `rate` of them are made in a second."""
-        s = self.settings
-        begun, made = (np.arange(step + i, step + i + steps) / self.total_steps for i in (0, 1))
-        if not math.isinf(s.max_seconds):
-            seconds = self.seconds() + np.arange(steps) / max(rate, 1)
-            by_time = seconds / self._seconds_to_train()
-            begun, made = np.maximum(begun, by_time), np.maximum(made, by_time)
-            if step == 0:
-                begun[0] = 0  # reading may have taken all the time, and even then the first step is to be one
-        rising = np.minimum(made / s.warmup, 1) if s.warmup else 1.0
-        return s.learning_rate * rising * SCHEDULES[s.schedule](np.minimum(begun, 1))
-
-    def _average_shares(self, step: int, steps: int) -> np.ndarray | None:
-        if self.average is None:
-            return None
-        return average_shares(self.settings.average, np.arange(step + 1, step + steps + 1))
+        update_origin(self)
 
     def _diverge(self, step: int, how: str) -> NoReturn:
         s = self.settings
@@ -411,7 +356,7 @@ class Run:
         raise DivergenceError(how, step, self.model, {"learning_rate": s.learning_rate, "clip_norm": s.clip_norm})
 
     def _validate(self) -> None:
-        """The loss of the validation part, in parallel rows that each read some of what precedes them first."""
+        """Compute the loss of the validation part, and keep the parameters if it is the lowest so far."""
         if self.validation is None:
             return
         start = time.perf_counter()
@@ -446,7 +391,7 @@ class Run:
         return how_diverged(self.model, self.training, averages, self.num_threads)
 
     def _look_at_parameters(self) -> None:
-        """Before they are kept."""
+        """Raise DivergenceError instead of keeping parameters that are of no use."""
         how = self._how_diverged()
         if how is not None:
             self._diverge(self.trainer.step, how)

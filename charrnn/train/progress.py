@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Shows reports, from the second second of a training on."""
+    """Shows reports on stderr once a training has taken a second."""
 
     def __init__(self, show: bool, epochs: float) -> None:
         self.show = show and sys.stderr is not None
@@ -44,7 +44,7 @@ class Progress:
         if self.bar is None:
             from tqdm import tqdm
 
-            # The delay keeps it from showing before it has a description.
+            # Without the delay tqdm would show the bar before it has a description.
             self.bar = tqdm(
                 total=1.0,
                 file=sys.stderr,

@@ -14,12 +14,12 @@ __all__ = ["Report"]
 
 @dataclass
 class Report:
-    """What a callback is told, some ten times a second and once at the end.
+    """What a callback of `train` is called with, some ten times a second and once at the end.
 
     Attributes
     ----------
     step, epoch : int, float
-        Updates made, and passes over the text that they amount to.
+        Number of steps made, and of passes over the text.
     loss : float
         Mean training loss since the last report, nats per character.
     val_loss : float or None
@@ -30,7 +30,7 @@ class Report:
     chars_per_second : float
         Training speed since the last report.
     seconds : float
-        Since the training began.
+        Seconds since the training began.
     done : float
         The share of the training that is done, 0 to 1.
     model : CharRNN

@@ -35,7 +35,9 @@ def default_val_fraction(num_chars: int, num_documents: int = 0) -> float:
     return min(0.1 * math.pow(max(10_000 / num_chars, 1), 1 / 3), 0.25, 500_000 / num_chars)
 
 
-def defaults(num_chars: int, max_seconds: float = math.inf, num_documents: int = 0) -> dict[str, Any]:
+def defaults(
+    num_chars: int, max_seconds: float = math.inf, num_documents: int = 0, cell: str | None = None
+) -> dict[str, Any]:
     """The rule: what a text of this many characters to train on, in this time, is trained with.
 
     Between the sizes of the table each value goes evenly with the logarithm of the number of characters, so that no
@@ -60,6 +62,8 @@ def defaults(num_chars: int, max_seconds: float = math.inf, num_documents: int =
     carried state brings what lies further back. From 100 000 to 3 million characters 512 units are taken where 2
     minutes or more are given.
 
+    A tanh RNN that is asked for takes no dropout, which slows it more than it helps, and a rate of 1.
+
     What is too short to hold anything out, below 20 documents or 1 000 characters of a text, is learned by heart: a
     tanh RNN of 64 units, 200 epochs, nothing of dropout, smoothing and weight decay.
 
@@ -75,7 +79,7 @@ def defaults(num_chars: int, max_seconds: float = math.inf, num_documents: int =
         hidden_size = 512
     seq_length = 32 if hidden_size == 512 or num_chars < 50_000 else 64
     batch_size = max(round(_between(num_chars, CHARS_A_STEP) / seq_length), 1)
-    return {
+    rule = {
         "cell": "gru",
         "hidden_size": hidden_size,
         "dropout": round(_between(num_chars, DROPOUT), 3),
@@ -88,7 +92,11 @@ def defaults(num_chars: int, max_seconds: float = math.inf, num_documents: int =
         "epochs": min(_between(num_chars, EPOCHS), max(15_000_000 / num_chars, 1)),
         "rate": _between(num_chars, RATES),
     }
+    return rule if cell != "rnn" else {**rule, **TANH_RNN}
 
+
+#: What a tanh RNN takes in any case.
+TANH_RNN = {"cell": "rnn", "dropout": 0.0, "recurrent_dropout": 0.0, "rate": 1.0}
 
 SIZES = (1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 1e7)
 HIDDEN_SIZES = (64, 64, 112, 192, 256, 256, 256, 512)

@@ -1,7 +1,8 @@
 """Settings: what a training is made with, and what surrounds it.
 
-Each is declared once, as a field here: the default and the type of the argument stand in the signature of `train`, its
-rule and its help beside the field. Nothing here knows the text, nor the rule that chooses what is not given.
+Each argument of `train` is declared once, as a field of one of these dataclasses: its default, how the command line
+reads it, the rule that checks it, and its help. The signature of `train` repeats the default for those who read it, and
+a test compares them. Nothing here knows the text, or the rule that chooses what is not given.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from charrnn.system import num_threads_or_default
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop", "adagrad")
 SCHEDULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    # The share of the learning rate at a share of the run, both 0 ... 1.
+    # From the share of the run that is done to the share of the learning rate, both from 0 to 1.
     "cosine": lambda done: 0.5 + 0.5 * np.cos(np.pi * done),
     "linear": lambda done: 1 - done,
     "constant": np.ones_like,
@@ -141,7 +142,7 @@ class Settings:
         None, str, lambda name, value: dtype_name(value), "precision of all numbers (default: float32)", choices=DTYPES
     )
 
-    # What a resumed training has to share with the one it goes on with.
+    # These must be the same when a training is resumed.
     KEPT = (
         "cell",
         "hidden_size",
@@ -156,10 +157,10 @@ class Settings:
         "seed",
         "dtype",
     )
-    # What trainings had before it was a setting.
+    # The values of trainings whose checkpoints are older than the setting.
     BEFORE = {"recurrent_dropout": 0.0, "smoothing": 0.0}
 
-    # What the kernel's Trainer takes under the same name.
+    # The kernel's Trainer takes these under the same names.
     STEP = (
         "optimizer",
         "momentum",
@@ -199,7 +200,7 @@ class Surroundings:
     encoding: str = file_option(
         "utf-8",
         str,
-        _unchecked,  # but by what reads a file, for nothing else needs it
+        _unchecked,  # here: what reads a file checks it, and nothing else needs it
         "encoding of the text files",
         metavar="NAME",
     )

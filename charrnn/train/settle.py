@@ -1,4 +1,4 @@
-"""What a training is made with in the end: the arguments that are given, and the rule of defaults for the others."""
+"""From arguments to settings: those that are given are checked, the rule of defaults chooses the others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMELESS_CHARS = 300_000
 
 
 def as_of_model(given: Mapping[str, Any], model: CharRNN) -> dict[str, Any]:
-    """The arguments where a model is trained further, whose cell, sizes and precision nobody may contradict."""
+    """Return the arguments with cell, sizes and precision of the model that is trained further."""
     own = {name: getattr(model, name) for name in ("cell", "hidden_size", "num_layers", "dtype")}
     for name, value in own.items():
         if given[name] is not None and given[name] != value:
@@ -74,9 +74,9 @@ def settle(
     given : mapping
         The arguments of `train`.
     num_chars, num_documents : int
-        Of all of the text; no documents for a single text.
+        Size of all of the text. A single text has 0 documents.
     num_predictions : int
-        Of an epoch.
+        Number of characters that an epoch predicts.
     further : bool
         Whether a model that knows something already is trained.
     """
@@ -87,21 +87,15 @@ def settle(
         return chosen if value is None and chosen is not None else options[name][1].rule(name, value)
 
     max_seconds = settled("max_seconds", math.inf)
-    rule = defaults(num_chars, max_seconds, num_documents)
+    rule = defaults(num_chars, max_seconds, num_documents, given["cell"])
     rate = rule.pop("rate")
     cell = settled("cell", rule["cell"])
     hidden_size = settled("hidden_size", rule["hidden_size"])
-    learning_rate = default_learning_rate(hidden_size, cell)
-    if further:
-        learning_rate *= FURTHER_RATE
-    elif cell != "rnn":
-        learning_rate *= rate
+    learning_rate = default_learning_rate(hidden_size, cell) * (FURTHER_RATE if further else rate)
     limited = num_chars < TIMELESS_CHARS and not by_heart(num_chars, num_documents)
     chosen = {
         **rule,
         "num_layers": 1,
-        "dropout": 0.0 if cell == "rnn" else rule["dropout"],
-        "recurrent_dropout": 0.0 if cell == "rnn" else rule["recurrent_dropout"],
         "learning_rate": learning_rate,
         "clip_norm": math.inf,
         "clip_value": math.inf,

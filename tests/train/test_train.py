@@ -17,7 +17,7 @@ import pytest
 import charrnn
 import charrnn.train
 from charrnn.train import DivergenceError, History, TrainingInterrupted, defaults, train
-from charrnn.train.loop import average_shares
+from charrnn.train.schedule import average_shares
 
 SONG = "the quick brown fox jumps over the lazy dog; " * 60
 TINY_SHAKESPEARE = Path(__file__).parents[3] / "shared" / "data" / "tinyshakespeare.txt"
