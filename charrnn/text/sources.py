@@ -5,6 +5,7 @@ It knows nothing of encodings. What a file is packed with is seen from its first
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
@@ -198,19 +199,11 @@ class _Unpacked(io.RawIOBase):
 
 
 def _unpack_zstd(file: BinaryIO, name: str) -> IO[bytes]:
+    for module in ("compression.zstd", "backports.zstd"):  # the first from Python 3.14 on
+        with contextlib.suppress(ImportError):
+            return cast(IO[bytes], importlib.import_module(module).ZstdFile(file))
     try:
-        from compression import zstd  # from Python 3.14 on
-    except ImportError:
-        try:
-            from backports import zstd
-        except ImportError:
-            return _unpack_zstandard(file, name)
-    return cast(IO[bytes], zstd.ZstdFile(file))
-
-
-def _unpack_zstandard(file: BinaryIO, name: str) -> IO[bytes]:
-    try:
-        import zstandard
+        zstandard = importlib.import_module("zstandard")
     except ImportError:
         raise ImportError(
             f"{name} is packed with zstd, which this Python cannot unpack: pip install 'charrnn[zstd]'"
