@@ -44,6 +44,8 @@ PARAMETERS: dict[str, Any] = {
 class _TextEstimator(BaseEstimator):  # type: ignore[misc]
     """What estimators over text share: their parameters, and what they take for X."""
 
+    random_state: Any
+
     def __init__(self, **parameters: Any) -> None:
         for name in parameters.keys() - PARAMETERS.keys():
             raise TypeError(f"{name} is not a parameter of {type(self).__name__}: {', '.join(PARAMETERS)}")
@@ -131,7 +133,7 @@ class CharRNNDensity(DensityMixin, _TextEstimator):  # type: ignore[misc]
         scores: np.ndarray = self.model_.score(_texts(X), unknown="impossible")
         return scores
 
-    def score(self, X: Iterable[str], y: Any = None) -> float:
+    def score(self, X: Iterable[str], y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The total log-probability of these strings, in nats: greater is better. y is ignored."""
         return float(self.score_samples(X).sum())
 
