@@ -51,10 +51,14 @@ def _origin(origin: Origin) -> dict[str, str]:
     if origin.val_loss is not None:
         bits = origin.val_loss / math.log(2)
         rows["validation"] = f"{origin.val_loss:.4f} nats, {bits:.4f} bits per character, of {origin.num_val_chars:,}"
-    given = ", ".join(f"{name} {value}" for name, value in origin.settings.items() if value is not None)
+    given = ", ".join(f"{name} {_short(value)}" for name, value in origin.settings.items() if value is not None)
     rows["settings"] = textwrap.fill(printable(given), 90, break_long_words=False, break_on_hyphens=False)
     rows["charrnn"] = printable(origin.version)
     return rows
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _legible(characters: str, most: int = 300) -> str:

@@ -99,7 +99,9 @@ def run(args: argparse.Namespace) -> int:
         say(f"{files.checkpoint} holds a training that is complete; with more --epochs it goes on")
     elif not files.keeps_checkpoint:
         files.checkpoint.unlink(missing_ok=True)
-    say(f"{files.output}: {_loss(model)}\nsample it with: charrnn sample {shlex.quote(str(files.output))}")
+    if not args.quiet:
+        write(f"{files.output}: {_loss(model)}, a sample:\n{watch.samples.drawn(model, seed=0)}")
+        write(f"sample it with: charrnn sample {shlex.quote(str(files.output))}")
     return 0
 
 

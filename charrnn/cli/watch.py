@@ -96,8 +96,11 @@ class Samples:
             return
         self.last = report.seconds
         loss = f"loss {report.loss:.3f}" if report.val_loss is None else f"val {report.val_loss:.3f}"
-        lines = self._draw(report.model, seed=report.step)
-        write("\n".join([f"epoch {report.epoch:.2f}, {loss} nats, a sample:", *(f"  | {line}" for line in lines)]))
+        write(f"epoch {report.epoch:.2f}, {loss} nats, a sample:\n{self.drawn(report.model, seed=report.step)}")
+
+    def drawn(self, model: CharRNN, seed: int) -> str:
+        """Draw a sample and indent it."""
+        return "\n".join(f"  | {line}" for line in self._draw(model, seed))
 
     def _draw(self, model: CharRNN, seed: int) -> list[str]:
         """Draw some lines, or some documents, in printable characters."""

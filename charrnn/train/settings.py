@@ -134,8 +134,7 @@ class Settings:
         None,
         float,
         below_one,
-        "last part of the text, validated on instead of trained on (default: 0.1, less of a long text, none of a "
-        "short one)",
+        f"last part of the text, or share of the documents, validated on instead of trained on {BY_SIZE}",
     )
     seed: int = step_option(0, int, partial(integer, low=0, high=2**64 - 1), "random seed")
     dtype: str = model_option(
