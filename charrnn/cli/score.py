@@ -12,7 +12,9 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from charrnn.cli.inputs import add_cut_arguments, cut_of
 from charrnn.text.decoding import codec_name
+from charrnn.text.documents import Cut, Documents
 
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
@@ -52,6 +54,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--samples", type=int, default=10_000, metavar="N", help="texts drawn for --guesses (default: 10000)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="random seed of --guesses (default: another each time)")
+    add_cut_arguments(parser, "as the model's own were, otherwise each line is one")
     parser.add_argument("--encoding", metavar="NAME", default="utf-8", help="encoding of the texts (default: utf-8)")
     parser.add_argument("--num-threads", type=int, metavar="N", help="cores to use (default: all)")
 
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model)
     ranking = Ranking(model, args.samples, args.seed) if args.guesses else None
     number_name = "guesses" if args.guesses else "score"
-    for lines in _batches(_lines(args.files or ["-"], args.encoding)):
+    for lines in _batches(_texts(args, cut_of(args, model))):
         written = []
         for line, number in zip(lines, _numbers(model, lines, args, ranking), strict=True):
             if (args.above is None or number > args.above) and (args.below is None or number < args.below):
@@ -71,6 +74,14 @@ def run(args: argparse.Namespace) -> int:
         if written:
             print("\n".join(written), flush=True)
     return 0
+
+
+def _texts(args: argparse.Namespace, cut: Cut | None) -> Iterator[str | None]:
+    """The texts, each as it comes: lines, also blank ones; or the records or rows that are asked for."""
+    files = args.files or ["-"]
+    if cut is None or cut == Cut():
+        return _lines(files, args.encoding)
+    return (item.text for item in Documents(files, cut, args.encoding, None).items())
 
 
 def _numbers(model: CharRNN, lines: list[str], args: argparse.Namespace, ranking: Any) -> list[float]:

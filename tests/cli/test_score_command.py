@@ -30,6 +30,16 @@ def test_every_line_has_its_score(folder: Path) -> None:
     np.testing.assert_allclose([float(score) for score, text in found if text != "x☃"], expected, atol=1e-3)
 
 
+def test_records_and_columns_are_scored(folder: Path, tmp_path: Path) -> None:
+    model = charrnn.load(folder / "names.safetensors")
+    (tmp_path / "names.csv").write_text("id,name\n1,ann\n2,bob\n")
+    result = run("score", folder / "names.safetensors", "names.csv", "--column", "name", cwd=tmp_path)
+    assert result.stdout == f"{model.score('ann'):.4f}\tann\n{model.score('bob'):.4f}\tbob\n"
+    options = ["--separator", "|", "--json"]
+    result = run("score", folder / "names.safetensors", *options, cwd=tmp_path, stdin=b"ann|bob")
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == ["ann", "bob"]
+
+
 def test_scores_in_other_units_and_forms(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model_file, names = str(folder / "names.safetensors"), str(folder / "names.txt")
     score = charrnn.load(model_file).score("bob")
