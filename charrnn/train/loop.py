@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+import charrnn.train.schedule as schedule
 from charrnn.errors import DivergenceError, TrainingInterrupted
 from charrnn.history import History
 from charrnn.scoring import validation_loss
 from charrnn.system import threads_worth
 from charrnn.text.batching import readers
 from charrnn.text.splitting import joined, known_places
-from charrnn.train import schedule
 from charrnn.train.checkpoint import Checkpoint
 from charrnn.train.fallback import DIVERGED_LOSS, Snapshots, how_diverged
 from charrnn.train.origin import origin_of, update_origin
