@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.options import option_name
 from charrnn.console import count
 from charrnn.errors import ArgumentValueError, TooLargeError, Worded, output_path
+from charrnn.text.sources import unpacked_name
 
 if TYPE_CHECKING:
     from charrnn.model import CharRNN
@@ -60,9 +61,7 @@ def default_output(files: Sequence[str]) -> str:
     """Return the model's file if none is named: the name of the first text, in this folder."""
     if not files:
         return "python.safetensors"
-    path = Path(files[0])
-    if path.suffix in PACKED_SUFFIXES:
-        path = path.with_suffix("")
+    path = Path(unpacked_name(files[0]))
     is_named = files[0] != "-" and path.stem and path.suffix != ".safetensors"
     return f"{path.stem if is_named else 'model'}.safetensors"
 

@@ -44,6 +44,11 @@ BINARY = {
 HEAD = 262
 
 
+def unpacked_name(name: str) -> str:
+    """The name of a file without the ending of a packed one."""
+    return re.sub(r"\.(gz|bz2|xz|zst|zstd)$", "", name)
+
+
 class Source:
     """A file, a pipe or standard input, that can be read again and again.
 
@@ -69,8 +74,7 @@ class Source:
     @property
     def suffix(self) -> str:
         """The end of the name, in small letters, without that of a packed file."""
-        name = re.sub(r"\.(gz|bz2|xz|zst|zstd)$", "", os.path.basename(self.path).lower())
-        return os.path.splitext(name)[1]
+        return os.path.splitext(unpacked_name(os.path.basename(self.path).lower()))[1]
 
     def open(self) -> BinaryIO:
         """Open it at its beginning, unpacked; what is no pipe and not packed is a plain file of the system."""

@@ -10,6 +10,7 @@ import time
 import warnings
 from pathlib import Path
 
+import inside
 import numpy as np
 import pytest
 
@@ -25,17 +26,6 @@ MANY_DOCUMENTS = [
 MANY_DOCUMENTS += ["stone", "sand", "salt", "ship", "sail", "shore"]
 SIZES = dict(cell="gru", hidden_size=5, batch_size=3, seq_length=11, dropout=0.2, progress=False)
 PACKAGE = str(Path(charrnn.__file__).parent)
-
-
-class Clock:
-    """In place of time.perf_counter: each look at it takes so many seconds."""
-
-    def __init__(self, seconds):
-        self.now, self.seconds = 0.0, seconds
-
-    def __call__(self):
-        self.now += self.seconds
-        return self.now
 
 
 @pytest.fixture
@@ -118,7 +108,7 @@ def test_ctrl_c_at_every_line_leaves_a_model_and_a_checkpoint_of_a_run_that_was_
 ):
     def options_of(path):
         # By a clock of its own every run looks in at the same steps.
-        monkeypatch.setattr(time, "perf_counter", Clock(0.03))
+        monkeypatch.setattr(time, "perf_counter", inside.Clock(0.03))
         return SIZES | options | dict(checkpoint=path, checkpoint_seconds=1.0)
 
     once, twice = tmp_path / "once", tmp_path / "twice"
@@ -143,7 +133,7 @@ def test_ctrl_c_at_every_line_leaves_a_model_and_a_checkpoint_of_a_run_that_was_
 
 def test_ctrl_c_between_a_run_and_the_one_that_is_made_anew_with_all_of_the_text(tmp_path, monkeypatch):
     def options_of(path):
-        monkeypatch.setattr(time, "perf_counter", Clock(1e-4))
+        monkeypatch.setattr(time, "perf_counter", inside.Clock(1e-4))
         # Neither a share to validate on nor epochs: of so little text there are two runs.
         return SIZES | dict(batch_size=24, seq_length=100, checkpoint=path, checkpoint_seconds=1e9)
 
@@ -288,7 +278,7 @@ def test_no_checkpoint_replaces_a_good_one_with_parameters_that_have_diverged(ch
             return made
 
     monkeypatch.setattr(module, "Trainer", Spoiling)
-    monkeypatch.setattr(time, "perf_counter", Clock(0.2))
+    monkeypatch.setattr(time, "perf_counter", inside.Clock(0.2))
     good = []
     options = SIZES | dict(checkpoint=checkpoint, checkpoint_seconds=0.0, val_fraction=0, epochs=30)
     with pytest.raises(DivergenceError, match="diverged at step 21"):
@@ -310,7 +300,7 @@ def test_ctrl_c_after_a_divergence_that_no_loss_has_shown_gives_the_last_good_mo
 @pytest.mark.parametrize("learning_rate", [1e3, 1e6, 1e9])
 def test_the_best_model_of_a_training_that_diverges_is_never_the_diverged_one(monkeypatch, learning_rate, seconds):
     # However long a step takes, and so whenever a snapshot is made.
-    monkeypatch.setattr(time, "perf_counter", Clock(seconds))
+    monkeypatch.setattr(time, "perf_counter", inside.Clock(seconds))
     options = SIZES | dict(optimizer="sgd", schedule="constant", warmup=0, clip_norm=None, val_fraction=0, epochs=50)
     with pytest.raises(DivergenceError) as raised:
         train(TEXT, learning_rate=learning_rate, **options)
@@ -335,7 +325,7 @@ def test_a_large_weight_decay_that_float64_holds_is_taken():
 
 @pytest.mark.parametrize("val_fraction", [0.0, 0.2])
 def test_time_that_is_over_before_the_first_step_is_told_and_one_step_is_made(monkeypatch, val_fraction):
-    monkeypatch.setattr(time, "perf_counter", Clock(3.0))
+    monkeypatch.setattr(time, "perf_counter", inside.Clock(3.0))
     with pytest.warns(RuntimeWarning, match="max_seconds, 2, was over before the first step, .* by one step only"):
         model = train(TEXT, max_seconds=2, val_fraction=val_fraction, **SIZES)
     assert model.history.steps == [1]
@@ -346,7 +336,7 @@ def test_time_that_is_over_before_the_first_step_is_told_and_one_step_is_made(mo
 
 
 def test_time_enough_for_a_few_steps_is_not_warned_of(monkeypatch):
-    monkeypatch.setattr(time, "perf_counter", Clock(0.1))
+    monkeypatch.setattr(time, "perf_counter", inside.Clock(0.1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = train(TEXT, max_seconds=20, val_fraction=0.2, **SIZES)
@@ -357,7 +347,7 @@ def test_time_enough_for_a_few_steps_is_not_warned_of(monkeypatch):
 
 @pytest.mark.parametrize("seconds", np.arange(1, 3, 0.09))
 def test_the_last_parameters_of_a_timed_training_are_validated_whenever_its_time_runs_out(monkeypatch, seconds):
-    monkeypatch.setattr(time, "perf_counter", Clock(0.1))
+    monkeypatch.setattr(time, "perf_counter", inside.Clock(0.1))
     reports = []
     model = train(TEXT, max_seconds=seconds, val_fraction=0.2, callback=reports.append, **SIZES)
     assert model.history.val_steps[-1] == model.history.steps[-1]

@@ -309,24 +309,13 @@ def test_steps_of_a_few_operations_run_in_one_thread(threads_asked):
 # Time and reports -------------------------------------------------------------------------------------------------
 
 
-class Clock:
-    """In place of time.perf_counter: each look at it takes so many seconds."""
-
-    def __init__(self, seconds):
-        self.now, self.seconds = 0.0, seconds
-
-    def __call__(self):
-        self.now += self.seconds
-        return self.now
-
-
 @pytest.fixture
 def timed_training(monkeypatch):
     """A training by a clock of its own, in which a validation takes so many seconds; the model, clock and reports."""
 
     def run(max_seconds, validation_seconds=0.0, **settings):
         # A step takes longer than LOOK_SECONDS, so that every call is one of a single step.
-        clock, reports = Clock(0.06), []
+        clock, reports = inside.Clock(0.06), []
         validation_loss = charrnn.scoring.validation_loss
 
         def slow_validation_loss(*arguments):
@@ -404,7 +393,7 @@ def diverging_after(step):
 
 
 def test_a_training_that_diverges_late_returns_what_it_had_learnt(monkeypatch):
-    monkeypatch.setattr(time, "perf_counter", Clock(0.3))
+    monkeypatch.setattr(time, "perf_counter", inside.Clock(0.3))
     settings = BASE | dict(epochs=100)
     with pytest.raises(DivergenceError) as raised:
         train(TEXT, callback=diverging_after(900), progress=False, **settings)
@@ -482,7 +471,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_replaces_the_last_one_and_so_is_i
 @pytest.mark.parametrize("seconds, looks_between", [(0.0, 1), (15.0, 2), (25.0, 3), (1e9, 1000)])
 def test_checkpoints_come_as_often_as_is_said(tmp_path, monkeypatch, seconds, looks_between):
     # By a clock that each callback moves on by ten seconds, and each look at it by a little.
-    clock = Clock(0.2)
+    clock = inside.Clock(0.2)
     monkeypatch.setattr(time, "perf_counter", clock)
     saved, reports = [], []
     replace = os.replace
