@@ -21,7 +21,7 @@ import numpy as np
 from charrnn.errors import ArgumentTypeError, ArgumentValueError, flag, integer, number
 from charrnn.options import check, option, optional
 from charrnn.sampling.drawing import Drawing
-from charrnn.sampling.steering import Wanted, automaton_of, checked_pattern, checked_stops
+from charrnn.sampling.steering import Wanted, automaton_of, check_match_fits, checked_pattern, checked_stops
 from charrnn.system import check_memory
 
 if TYPE_CHECKING:
@@ -242,9 +242,7 @@ def _drawing(
     least = 0 if _redraws(model, options) else options.min_length
     stops = checked_stops("stop", options.stop)
     automaton = automaton_of(vocabulary.characters, options.pattern, stops, least)
-    if options.pattern is not None and automaton and length is not None and automaton.distance[0] > length:
-        shortest = f"{options.pattern!r}, which takes at least {automaton.distance[0]}"
-        raise ArgumentValueError("pattern", f"must match some text of at most {length} characters, got {shortest}")
+    check_match_fits(options.pattern, automaton, length)
     sampler = _sampler(
         model,
         rows,

@@ -21,7 +21,7 @@ import numpy as np
 from charrnn.automaton import anything
 from charrnn.errors import ArgumentValueError, integer
 from charrnn.sampling import LENGTH, beginning_of
-from charrnn.sampling.steering import automaton_of, checked_pattern
+from charrnn.sampling.steering import automaton_of, check_match_fits, checked_pattern
 
 if TYPE_CHECKING:
     from charrnn.automaton import Automaton
@@ -61,9 +61,7 @@ def most_probable(
     automaton = automaton_of(model.vocabulary.characters, checked_pattern("pattern", pattern), (), min_length)
     if automaton is None:
         automaton = anything(len(model.vocabulary.characters))
-    if pattern is not None and length is not None and automaton.distance[0] > length:
-        shortest = f"{pattern!r}, which takes at least {automaton.distance[0]}"
-        raise ArgumentValueError("pattern", f"must match some text of at most {length} characters, got {shortest}")
+    check_match_fits(pattern, automaton, length)
     if n == 0:
         return []
     search = Search(model, beginning_of(model, prompt), length, automaton, max_memory, n)

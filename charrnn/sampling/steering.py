@@ -43,6 +43,13 @@ def checked_pattern(name: str, pattern: Any) -> Any:
     return pattern
 
 
+def check_match_fits(pattern: Any, automaton: Automaton | None, length: int | None) -> None:
+    """Whether a text of at most `length` characters matches the pattern, where there are both."""
+    if pattern is not None and automaton and length is not None and automaton.distance[0] > length:
+        shortest = f"{pattern!r}, which takes at least {automaton.distance[0]}"
+        raise ArgumentValueError("pattern", f"must match some text of at most {length} characters, got {shortest}")
+
+
 @lru_cache(maxsize=8)
 def automaton_of(
     characters: str, pattern: str | bytes | re.Pattern[Any] | None, stops: tuple[str, ...], min_length: int
